@@ -1,0 +1,34 @@
+# The ways in. Everything here also runs by hand; `make` only puts the steps in order.
+.DEFAULT_GOAL := help
+.PHONY: help setup machine demo test test-long check bench lock
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+
+setup: ## the environment only: .venv from requirements.lock (PYTHON=... picks the interpreter)
+	@scripts/setup
+
+machine: setup
+	@scripts/docker_engine
+	@scripts/base_image
+
+demo: machine ## set up this machine, run six small tasks with two scripted models, print the score
+	@.venv/bin/evals demo
+
+test: machine ## set up this machine, then every test at the smallest size that can break its promise
+	@.venv/bin/python -m pytest tests
+
+test-long: machine ## the same tests at full size
+	@UNBROKEN_LONG=1 .venv/bin/python -m pytest tests
+
+check: setup ## lint, format, types, import layers
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/pyright
+	@.venv/bin/lint-imports
+
+bench: machine ## the benchmarks, as a table
+	@.venv/bin/python -m benchmarks
+
+lock: setup ## resolve requirements.lock anew from pyproject.toml
+	@scripts/lock

@@ -1,0 +1,1 @@
+"""Where and when work happens: sandboxes on this machine and in Docker, images, the engine."""

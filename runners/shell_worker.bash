@@ -1,0 +1,78 @@
+# The persistent shell's worker, the same on this machine and in a container. It never runs a command itself:
+# each one runs in a forked subshell that starts from the saved state and saves its own when it ends. So `exit`,
+# `exec`, `set -e`, an endless loop or a kill end the command, never the shell.
+#
+# stdin: a command, a NUL, a nonce, a NUL, over and over. stdout: what the command prints, then a line break and
+# a line "NONCE STATUS". stderr: the process id of each command's subshell, a line each. The nonce stays unread
+# until the command has ended, so that no command can print it.
+#
+# Arguments: the folder for state; the directory to start in; a file to source first, or nothing.
+# Works in bash 3.2 and later. Every name of its own starts with `_worker_`, and is never part of the state.
+
+_worker_folder=$1 _worker_directory=$2 _worker_profile=$3
+exec 3<&0 4>&1 5>&2 </dev/null >/dev/null 2>/dev/null
+shopt -s expand_aliases
+umask 0022
+
+# Builtins alone, since a fork costs more than all of this. The two files take turns, and `current` names the
+# newest whole one, so that a kill in the middle loses nothing older.
+_worker_save='{ set +euxvfn; trap - DEBUG ERR RETURN
+  compgen -v >"$_worker_folder/names"
+  _worker_names=()
+  while IFS= read -r _worker_name; do
+    case $_worker_name in
+      BASH_ENV) ;;
+      _worker_*|_|BASH|BASH_*|BASHOPTS|BASHPID|SHELLOPTS|EUID|UID|PPID|GROUPS|DIRSTACK|FUNCNAME|PIPESTATUS) continue ;;
+      LINENO|RANDOM|SRANDOM|SECONDS|EPOCHSECONDS|EPOCHREALTIME|HISTCMD|COMP_WORDBREAKS|PS1|PS2|PS3|PS4) continue ;;
+    esac
+    _worker_names+=("$_worker_name")
+  done <"$_worker_folder/names"
+  {
+    declare -p "${_worker_names[@]}"; declare -f; declare -F; alias -p; umask -p
+    printf "builtin cd -- %q\n" "$PWD"
+  } >"$_worker_folder/$_worker_next" &&
+    printf "%s\n" "$_worker_next" >"$_worker_folder/current"; } 2>/dev/null'
+
+# A worker that takes over from one that was killed finds its state here.
+_worker_next=initial
+[ -f "$_worker_folder/initial" ] || (
+  cd "$_worker_directory"
+  if [ -n "$_worker_profile" ] && [ -f "$_worker_profile" ]; then . "$_worker_profile"; fi
+  eval "$_worker_save"
+)
+_worker_initial=$(<"$_worker_folder/initial")
+# What a command unsets must not come back from the worker's own environment.
+for _worker_name in $(compgen -e); do unset -v "$_worker_name"; done
+for _worker_name in $(compgen -A function); do unset -f "$_worker_name"; done
+
+# A signal that a command sends to `$$` is for the command.
+trap 'kill -TERM -- "-$_worker_child"' TERM INT HUP QUIT USR1 USR2
+
+set -m
+while IFS= read -r -d '' -u 3 _worker_command; do
+  _worker_current=
+  IFS= read -r _worker_current <"$_worker_folder/current"
+  if [ "$_worker_current" = a ]; then _worker_next=b; else _worker_next=a; fi
+  (
+    set +m
+    exec >&4 2>&1 3<&- 4>&- 5>&-
+    if [ -n "$_worker_current" ] && [ -f "$_worker_folder/$_worker_current" ]; then
+      . "$_worker_folder/$_worker_current" >/dev/null 2>&1 || printf 'The working directory is gone.\n'
+    else
+      eval "$_worker_initial" >/dev/null 2>&1
+      command -p mkdir -p -m 700 "$_worker_folder"
+    fi
+    trap 'eval "$_worker_save"' EXIT
+    eval "$_worker_command"
+    _worker_status=$?
+    eval "$_worker_save"
+    exit "$_worker_status"
+  ) &
+  _worker_child=$!
+  printf '%s\n' "$_worker_child" >&5
+  wait "$_worker_child"
+  _worker_status=$?
+  while kill -0 "$_worker_child"; do wait "$_worker_child"; _worker_status=$?; done
+  IFS= read -r -d '' -u 3 _worker_nonce
+  printf '\n%s %s\n' "$_worker_nonce" "$_worker_status" >&4
+done

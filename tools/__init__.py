@@ -1,0 +1,1 @@
+"""What a model can do: tools, and the sandbox protocol that they act on."""
