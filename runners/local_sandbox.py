@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from runners.command_environment import local_environment
-from runners.shell import STDERR, STDOUT, Channel, PersistentShell, worker_command
+from runners.shell import STDERR, STDOUT, Channel, PersistentShell, worker_command, worker_environment
 from tools.output import BoundedOutput
 from tools.sandbox import OUTPUT_LIMIT, CommandResult, OutputListener, SandboxError
 
 _PIECE = 65536
+_IN_MEMORY = Path("/dev/shm")  # noqa: S108 - state that is rewritten at each command costs 4 ms on a disk
 
 
 class LocalSandbox:
@@ -23,6 +24,7 @@ class LocalSandbox:
     def __init__(self, directory: Path) -> None:
         self._directory = directory.resolve()
         self._scratch = Path(tempfile.mkdtemp(prefix="unbroken-"))
+        self._state = Path(tempfile.mkdtemp(prefix="unbroken-shell-", dir=_IN_MEMORY if _IN_MEMORY.is_dir() else None))
         self._environment = local_environment()
         self._shell = PersistentShell(self._open_shell, kill_tree)
 
@@ -100,15 +102,14 @@ class LocalSandbox:
     async def close(self) -> None:
         """End the shell and remove the temporary folder."""
         await self._shell.close()
-        shutil.rmtree(self._scratch, ignore_errors=True)
+        for folder in (self._state, self._scratch):
+            shutil.rmtree(folder, ignore_errors=True)
 
     async def _open_shell(self) -> Channel:
-        state = self._scratch / "shell"
-        state.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             process = await asyncio.create_subprocess_exec(
-                *worker_command(str(state), self.working_directory),
-                cwd=self._directory, env=self._environment, start_new_session=True,
+                *worker_command(str(self._state), self.working_directory),
+                cwd=self._directory, env={**self._environment, **worker_environment()}, start_new_session=True,
                 stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
             )  # fmt: skip
         except FileNotFoundError as error:

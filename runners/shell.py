@@ -23,15 +23,18 @@ KILLED = 137
 STDOUT, STDERR = 1, 2
 
 
-def worker_script() -> str:
-    """The text of the worker, to be given to `bash -c`."""
-    return resources.files("runners").joinpath("shell_worker.bash").read_text("utf-8")
+SCRIPT_VARIABLE = "SHELL_WORKER"
+
+
+def worker_environment() -> dict[str, str]:
+    """The environment of the worker: its text. On the command line, it would fill every `ps` that an agent runs."""
+    return {SCRIPT_VARIABLE: resources.files("runners").joinpath("shell_worker.bash").read_text("utf-8")}
 
 
 def worker_command(state_folder: str, directory: str, profile: str = "") -> list[str]:
-    """The command line of the worker: its state, where it starts, and a file that it sources first."""
+    """The command line of the worker: where its state lies, where it starts, and a file that it sources first."""
     arguments = [state_folder, directory, profile]
-    return ["bash", "--noprofile", "--norc", "-c", worker_script(), "bash", *arguments]
+    return ["bash", "--noprofile", "--norc", "-c", f'eval "${SCRIPT_VARIABLE}"', "bash", *arguments]
 
 
 class Channel(Protocol):

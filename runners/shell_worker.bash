@@ -9,29 +9,23 @@
 # Arguments: the folder for state; the directory to start in; a file to source first, or nothing.
 # Works in bash 3.2 and later. Every name of its own starts with `_worker_`, and is never part of the state.
 
+unset -v SHELL_WORKER
 _worker_folder=$1 _worker_directory=$2 _worker_profile=$3
 exec 3<&0 4>&1 5>&2 </dev/null >/dev/null 2>/dev/null
 shopt -s expand_aliases
-umask 0022
 
 # Builtins alone, since a fork costs more than all of this. The two files take turns, and `current` names the
 # newest whole one, so that a kill in the middle loses nothing older.
-_worker_save='{ set +euxvfn; trap - DEBUG ERR RETURN
-  compgen -v >"$_worker_folder/names"
-  _worker_names=()
-  while IFS= read -r _worker_name; do
-    case $_worker_name in
-      BASH_ENV) ;;
-      _worker_*|_|BASH|BASH_*|BASHOPTS|BASHPID|SHELLOPTS|EUID|UID|PPID|GROUPS|DIRSTACK|FUNCNAME|PIPESTATUS) continue ;;
-      LINENO|RANDOM|SRANDOM|SECONDS|EPOCHSECONDS|EPOCHREALTIME|HISTCMD|COMP_WORDBREAKS|PS1|PS2|PS3|PS4) continue ;;
-    esac
-    _worker_names+=("$_worker_name")
-  done <"$_worker_folder/names"
+_worker_volatile='@(_worker_*|_|BASH|BASH_[!E]*|BASHOPTS|BASHPID|SHELLOPTS|EUID|UID|PPID|GROUPS|DIRSTACK|FUNCNAME'
+_worker_volatile+='|PIPESTATUS|LINENO|RANDOM|SRANDOM|SECONDS|EPOCH*|HISTCMD|COMP_WORDBREAKS|PS[0-9])'
+_worker_save='{ set +euxvfn; trap - DEBUG ERR RETURN; shopt -s extglob
+  compgen -v -X "$_worker_volatile" >"$_worker_folder/names"
+  IFS=$'\''\n'\'' read -r -d "" -a _worker_names <"$_worker_folder/names"
   {
     declare -p "${_worker_names[@]}"; declare -f; declare -F; alias -p; umask -p
     printf "builtin cd -- %q\n" "$PWD"
   } >"$_worker_folder/$_worker_next" &&
-    printf "%s\n" "$_worker_next" >"$_worker_folder/current"; } 2>/dev/null'
+    printf "%s\n" "$_worker_next" >"$_worker_folder/current"; _worker_saved=yes; } 2>/dev/null'
 
 # A worker that takes over from one that was killed finds its state here.
 _worker_next=initial
@@ -62,7 +56,7 @@ while IFS= read -r -d '' -u 3 _worker_command; do
       eval "$_worker_initial" >/dev/null 2>&1
       command -p mkdir -p -m 700 "$_worker_folder"
     fi
-    trap 'eval "$_worker_save"' EXIT
+    trap '[ "$_worker_saved" ] || eval "$_worker_save"' EXIT
     eval "$_worker_command"
     _worker_status=$?
     eval "$_worker_save"

@@ -4,7 +4,6 @@ What is shown is comfortable: no byte order mark, `\\n` at every line end, valid
 every byte outside the edit: the mark, CRLF, a missing last newline, bytes that are no UTF-8.
 """
 
-import os.path
 import re
 from bisect import bisect_left
 from dataclasses import dataclass
@@ -64,8 +63,8 @@ class FileText:
         """
         new = new.replace("\r\n", "\n") if self._prefers_crlf else new
         old = self.shown[start:end]
-        before = len(os.path.commonprefix([old, new]))
-        after = len(os.path.commonprefix([old[before:][::-1], new[before:][::-1]]))
+        before = _shared_beginning(old, new)
+        after = _shared_beginning(old[before:][::-1], new[before:][::-1])
         added = new[before : len(new) - after]
         raw_start, raw_end = self._raw_offset(start + before), self._raw_offset(end - after)
         removed = self._raw[raw_start:raw_end]
@@ -95,6 +94,12 @@ class FileText:
             return offset
         line_ends = [match.start() - index for index, match in enumerate(re.finditer("\r\n", self._raw))]
         return offset + bisect_left(line_ends, offset)
+
+
+def _shared_beginning(one: str, other: str) -> int:
+    """How many characters are the same before the first that differs."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((index for index, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
 def _encoded(text: str) -> bytes:

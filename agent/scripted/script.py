@@ -74,9 +74,11 @@ class StreamFault(_Strict):
 
 
 def _kind_of_fault(value: Any) -> str:
-    if isinstance(value, dict):
-        return "<stall>" if "stall" in value else "<stream>" if "break_stream" in value else "<http>"
-    return {StallFault: "<stall>", StreamFault: "<stream>"}.get(type(value), "<http>")
+    if isinstance(value, StallFault) or (isinstance(value, dict) and "stall" in value):
+        return "<stall>"
+    if isinstance(value, StreamFault) or (isinstance(value, dict) and "break_stream" in value):
+        return "<stream>"
+    return "<http>"
 
 
 Fault = Annotated[
@@ -122,7 +124,8 @@ class ScriptedConversation(_Strict):
         try:
             re.compile(self.when_matches or "")
         except re.error as error:
-            raise ValueError(f"`when_matches` is no regular expression: {error}") from error
+            message = f"`when_matches` is no regular expression: {error}"
+            raise ValueError(message) from error
         return self
 
     @property
@@ -177,7 +180,9 @@ class Script(_Strict):
     @model_validator(mode="after")
     def _check(self) -> "Script":
         if sum(conversation.is_fallback for conversation in self.conversations) > 1:
-            raise ValueError("more than one conversation has neither `when` nor `when_matches`; one can be the fallback")
+            raise ValueError(
+                "more than one conversation has neither `when` nor `when_matches`; one can be the fallback"
+            )
         return self
 
     @property
@@ -197,15 +202,19 @@ def load_script(path: str | Path) -> Script:
     try:
         text = Path(path).read_text(encoding="utf-8")
     except OSError as error:
-        raise ScriptError(f"The script {path} cannot be read: {error.strerror or error}.") from error
+        message = f"The script {path} cannot be read: {error.strerror or error}."
+        raise ScriptError(message) from error
     except UnicodeDecodeError as error:
-        raise ScriptError(f"The script {path} is no UTF-8 text: {error}.") from error
+        message = f"The script {path} is no UTF-8 text: {error}."
+        raise ScriptError(message) from error
     try:
         data: Any = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both are safe
     except yaml.YAMLError as error:
-        raise ScriptError(f"The script {path} is no YAML: {error}.") from error
+        message = f"The script {path} is no YAML: {error}."
+        raise ScriptError(message) from error
     if not isinstance(data, dict):
-        raise ScriptError(f"The script {path} is no mapping: it needs at least the keys `scripted` and `conversations`.")
+        message = f"The script {path} is no mapping: it needs at least the keys `scripted` and `conversations`."
+        raise ScriptError(message)
     try:
         return Script.model_validate(data)
     except ValidationError as error:

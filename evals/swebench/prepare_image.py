@@ -202,7 +202,7 @@ def _fill(
     if materials.requirements:
         _put_folder(container, materials.wheels, _WHEELS)
         names = shlex.join(materials.requirements)
-        _sh(container, f"python {_WHEELS}/pip-*.whl/pip install --quiet {names}", "Installing the requirements")
+        _sh(container, f"python $(echo {_WHEELS}/pip-*.whl)/pip install -q {names}", "Installing the requirements")
     commands = wanted.row.install_commands() if wanted.install is None else wanted.install
     for command in [*wanted.before_install, *commands]:
         report(f"in the image: {command}")
@@ -212,15 +212,15 @@ def _fill(
 
 def _supply_libraries(container: Any, interpreter: Interpreter, archive: Path) -> None:
     """Copy this machine's libraries rather than install packages: these are the very ones that the interpreter runs on."""
-    missing = _missing_libraries(container, interpreter)
-    if not missing:
-        return
-    archive_libraries(missing, interpreter, archive)
-    _put_tar(container, archive)
-    _sh(container, "ldconfig", "Registering the interpreter's libraries")
-    missing = _missing_libraries(container, interpreter)
-    if missing:
-        raise PreparationError(f"{interpreter.prefix} does not run in the image: it still lacks {', '.join(missing)}.")
+    supplied: set[str] = set()
+    # A library asks for others only once it is there itself.
+    while missing := _missing_libraries(container, interpreter):
+        if supplied.issuperset(missing):
+            raise PreparationError(f"{interpreter.prefix} does not run in the image: it lacks {', '.join(missing)}.")
+        archive_libraries(missing, interpreter, archive)
+        _put_tar(container, archive)
+        _sh(container, "ldconfig", "Registering the interpreter's libraries")
+        supplied.update(missing)
 
 
 def _missing_libraries(container: Any, interpreter: Interpreter) -> list[str]:
