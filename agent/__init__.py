@@ -1,0 +1,1 @@
+"""The loop and what it talks to: conversation, backends, limits, approval, the work on a repository."""

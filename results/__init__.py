@@ -1,0 +1,1 @@
+"""What came out of runs: the records on disk, and how they are read, counted and shown."""

@@ -16,7 +16,6 @@ EMPTY_OLD_STR = (
     "with `insert_line` 0 it puts `new_str` at the top of the file."
 )
 MALFORMED_RANGE = "Invalid `view_range`. It should be a list of two integers, such as [11, 12]."
-NUL_IN_PATH = "Parameter `path` holds a NUL character, which no path can hold."
 RANGE_OF_DIRECTORY = "The `view_range` parameter is not allowed when `path` points to a directory."
 
 _QUOTE_LIMIT = 1_000
@@ -24,8 +23,10 @@ _LINE_NUMBERS_LISTED = 20
 _CLOSEST_LINES_SHOWN = 20
 _CLOSENESS = 1 / 3
 """The share of `old_str`, in characters, that must be found before a place is called the most similar one."""
-_SEARCHABLE = 4_000_000
+_SEARCHABLE = 2_000_000
 """Characters of a file in which looking for the most similar place takes no more than about a second."""
+_PLACES_OF_A_LINE = 5
+"""A line that `old_str` repeats more often, such as `}`, says nothing more about the place."""
 _VIEW_LINE = re.compile(r"^ *\d+\t", re.MULTILINE)
 
 
@@ -39,6 +40,11 @@ def half_character(name: str, found: str) -> str:
     return (
         f"Parameter `{name}` holds {found!a}, half of a character, which no file can hold. Write the whole character."
     )
+
+
+def nul_character(name: str) -> str:
+    """Answer a NUL, which no path may hold and which would make a text file a binary one."""
+    return f"Parameter `{name}` holds a NUL character, which has no place in a path or a text. Use bash, if it must be."
 
 
 def missing_parameter(name: str, command: str) -> str:
@@ -137,15 +143,13 @@ def occurrences(text: str, part: str) -> Iterator[int]:
 def found_several(text: str, old: str) -> str:
     """Answer an `old` that occurs more than once, with the lines at which it begins."""
     numbers: list[int] = []
-    line, counted, more = 1, 0, ""
-    for offset in occurrences(text, old):
+    line, counted, offset = 1, 0, text.find(old)
+    while offset != -1 and len(numbers) < _LINE_NUMBERS_LISTED:
         line, counted = line + text.count("\n", counted, offset), offset
-        if line in numbers[-1:]:
-            continue
-        if len(numbers) == _LINE_NUMBERS_LISTED:
-            more = " and more"
-            break
         numbers.append(line)
+        line_end = text.find("\n", offset)
+        offset = -1 if line_end == -1 else text.find(old, line_end + 1)
+    more = "" if offset == -1 else " and more"
     return (
         f"No replacement was performed. Multiple occurrences of old_str {_quote(old)} in lines {numbers}{more}. "
         "Please ensure it is unique, for example by adding the lines around it."
@@ -183,7 +187,7 @@ def _most_similar(lines: list[str], old: list[str]) -> tuple[int, list[str], boo
     squeezed = ["".join(line.split()) for line in old]
     places: defaultdict[str, list[int]] = defaultdict(list)
     for index, line in enumerate(squeezed):
-        if line:
+        if line and len(places[line]) < _PLACES_OF_A_LINE:
             places[line].append(index)
     votes = Counter[int]()
     for index, line in enumerate("".join(line.split()) for line in lines):

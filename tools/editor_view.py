@@ -1,9 +1,9 @@
 """How the editor shows files and directories.
 
-The fixed phrases (`Here's the result of running ...`, `<response clipped>`) and the limit of 16,000 characters are
-those of SWE-agent's `edit_anthropic` bundle and of Anthropic's reference editor. Unlike there, tabs are not expanded:
-`old_str` must be able to repeat exactly what was shown, and an edit must not rewrite every tab of a file. A long
-file is cut at the end of a line.
+The fixed phrases (`Here's the result of running ...`, `<response clipped>`) and the limit of 16,000 characters, line
+numbers not counted, are those of SWE-agent's `edit_anthropic` bundle and of Anthropic's reference editor. Unlike there,
+tabs are not expanded: `old_str` must be able to repeat exactly what was shown, and an edit must not rewrite every tab
+of a file. A long file is cut at the end of a line.
 """
 
 from collections.abc import Sequence

@@ -42,7 +42,8 @@ class FileText:
         self._mark_length = len(BYTE_ORDER_MARK) if data.startswith(BYTE_ORDER_MARK) else 0
         self._raw = data[self._mark_length :].decode("utf-8", "surrogateescape")
         # Each unshowable character becomes exactly one placeholder, so that offsets stay the same.
-        self.shown = _UNSHOWABLE.sub(PLACEHOLDER, self._raw.replace("\r\n", "\n"))
+        shown = self._raw.replace("\r\n", "\n").replace("\0", PLACEHOLDER)
+        self.shown = shown if self._raw.isascii() else _UNSHOWABLE.sub(PLACEHOLDER, shown)
         """What the model sees, and what its `old_str` is compared with."""
 
     @property

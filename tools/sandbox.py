@@ -51,6 +51,11 @@ class Sandbox(Protocol):
         """The absolute path at which the shell starts: the repository."""
         ...
 
+    @property
+    def scratch_directory(self) -> str:
+        """The absolute path of a folder for the harness's own files, outside the repository."""
+        ...
+
     async def shell(self, command: str, *, timeout: float, on_output: OutputListener | None = None) -> CommandResult:
         """Run `command` in the persistent bash shell; calls wait for one another.
 

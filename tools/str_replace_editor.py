@@ -126,7 +126,7 @@ class StrReplaceEditor:
             raise _RefusalError(answers.EMPTY_OLD_STR)
         if old == new:
             raise _RefusalError(answers.same(old))
-        data = await _read(path, sandbox)
+        data = await _read_text(path, sandbox)
         before = FileText(data)
         old, new = _with_line_ends_of(before.shown, old, new)
         places = answers.occurrences(before.shown, old)
@@ -140,9 +140,10 @@ class StrReplaceEditor:
         return f"The file {path} has been edited. {shown}{_REVIEW}"
 
     async def _insert(self, path: str, line: int, new: str, sandbox: Sandbox) -> str:
-        data = await _read(path, sandbox)
+        data = await _read_text(path, sandbox)
         before = FileText(data)
-        if not 0 <= line <= (count := len(before.lines)):
+        count = len(before.lines)
+        if not 0 <= line <= count:
             raise _RefusalError(answers.line_out_of_range(line, count))
         after = await self._edit(path, data, lambda: before.insert(line, new), sandbox)
         last = line + 1 + new.count("\n")
@@ -164,7 +165,7 @@ class StrReplaceEditor:
         if not (past := self._past_edits[path]):
             raise _RefusalError(answers.no_history(path))
         last = past[-1]
-        data = await _read(path, sandbox)
+        data = await _read(path, sandbox)  # text or not: an edit can move a NUL to where it means binary
         if _digest(data) != last.result:
             raise _RefusalError(answers.changed_since(path))
         if last.change is None:
@@ -187,9 +188,9 @@ def _as_meant(arguments: EditorParameters, sandbox: Sandbox) -> EditorParameters
     for name, value in texts.items():
         if found := _LONE_SURROGATE.search(value):
             raise _RefusalError(answers.half_character(name, found[0]))
+        if "\0" in value:
+            raise _RefusalError(answers.nul_character(name))
     path = texts["path"]
-    if "\0" in path:
-        raise _RefusalError(answers.NUL_IN_PATH)
     if not path.startswith("/"):
         suggestion = PurePosixPath(sandbox.working_directory, path)
         raise _RefusalError(answers.relative_path(path, str(suggestion)))
@@ -212,7 +213,7 @@ def _with_line_ends_of(shown: str, old: str, new: str) -> tuple[str, str]:
 
 async def _view(path: str, view_range: list[int] | None, sandbox: Sandbox) -> str:
     try:
-        lines = FileText(await _read(path, sandbox)).lines
+        lines = FileText(await _read_text(path, sandbox)).lines
     except IsADirectoryError:
         if view_range:
             raise _RefusalError(answers.RANGE_OF_DIRECTORY) from None
@@ -258,12 +259,19 @@ async def _exists(path: str, sandbox: Sandbox) -> bool:
     except IsADirectoryError:
         raise
     except OSError as error:
-        raise _RefusalError(answers.failed(error.strerror or str(error), "read", path)) from None
+        raise _RefusalError(answers.failed(error.strerror or type(error).__name__, "read", path)) from None
     return True
 
 
+async def _read_text(path: str, sandbox: Sandbox) -> bytes:
+    data = await _read(path, sandbox)
+    if b"\0" in data[:BINARY_PROBE]:
+        raise _RefusalError(answers.binary(path))
+    return data
+
+
 async def _read(path: str, sandbox: Sandbox) -> bytes:
-    """The bytes of a text file; IsADirectoryError is left to the caller."""
+    """The bytes of a file; IsADirectoryError is left to the caller."""
     try:
         data = await sandbox.read_bytes(path, limit=FILE_LIMIT + 1)
     except (FileNotFoundError, NotADirectoryError):
@@ -271,11 +279,9 @@ async def _read(path: str, sandbox: Sandbox) -> bytes:
     except IsADirectoryError:
         raise
     except OSError as error:
-        raise _RefusalError(answers.failed(error.strerror or str(error), "read", path)) from None
+        raise _RefusalError(answers.failed(error.strerror or type(error).__name__, "read", path)) from None
     if len(data) > FILE_LIMIT:
         raise _RefusalError(answers.too_large(path))
-    if b"\0" in data[:BINARY_PROBE]:
-        raise _RefusalError(answers.binary(path))
     return data
 
 
@@ -283,7 +289,7 @@ async def _write(path: str, data: bytes, sandbox: Sandbox) -> None:
     try:
         await sandbox.write_bytes(path, data)
     except OSError as error:
-        raise _RefusalError(answers.failed(error.strerror or str(error), "write to", path)) from None
+        raise _RefusalError(answers.failed(error.strerror or type(error).__name__, "write to", path)) from None
 
 
 async def _remove(path: str, sandbox: Sandbox) -> None:

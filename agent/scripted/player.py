@@ -158,8 +158,5 @@ class Player:
     def _count(self, prompt: Prompt, reply: Reply, *, is_whole: bool) -> Usage:
         """The usage of the exchange, which is in the cache from here on."""
         generation = self._renderer.generation(reply, prompt)
-        cached = self._cache.cached_tokens(prompt.tokens)
-        self._cache.add(prompt.tokens)
-        if is_whole:
-            self._cache.add(prompt.history + generation.tokens)
+        cached = self._cache.process(prompt.tokens, generation.tokens if is_whole else b"")
         return Usage(prompt.count, cached, generation.count, generation.reasoning_count)

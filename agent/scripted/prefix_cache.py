@@ -24,23 +24,21 @@ class PrefixCache:
         self._capacity = capacity
         self._known: OrderedDict[int, None] = OrderedDict()
 
-    def cached_tokens(self, prompt: Tokens) -> int:
-        """How many leading tokens of `prompt` are known: a multiple of 16, and never all of them."""
-        blocks = 0
-        for block in _chain(prompt[:-TOKEN_BYTES]):
-            if block not in self._known:
-                break
-            blocks += 1
-        return blocks * BLOCK_TOKENS
+    def process(self, prompt: Tokens, generated: Tokens = b"") -> int:
+        """Keep the blocks of a prompt and of what was generated after it.
 
-    def add(self, tokens: Tokens) -> None:
-        """Keep every full block of `tokens`: a prompt, or a prompt and what was generated after it."""
+        Returns how many leading tokens of the prompt were known before: a multiple of 16, and never all of them.
+        """
+        blocks = _chain(prompt + generated)
+        reusable = max(0, len(prompt) - TOKEN_BYTES) // _BLOCK_BYTES
+        hits = next((count for count, block in enumerate(blocks[:reusable]) if block not in self._known), reusable)
         # The end of a sequence is useless without its beginning, so the beginning is made the most recent.
-        for block in reversed(_chain(tokens)):
+        for block in reversed(blocks):
             self._known[block] = None
             self._known.move_to_end(block)
         while len(self._known) > self._capacity:
             self._known.popitem(last=False)
+        return hits * BLOCK_TOKENS
 
 
 def _chain(tokens: Tokens) -> list[int]:

@@ -27,7 +27,7 @@ _REMEMBERED_TURNS = 8192
 # Control tokens come first, and no other alternative may run over the `<` that begins one.
 _TOKEN = re.compile(
     r"<\|(?:im_start|im_end|endoftext)\|>|</?(?:think|tool_call|tool_response)>"
-    r"| ?[^\W\d_]{1,5}|\d|\n+| ?(?:[^\w\s<]|_)(?:[^\w\s<]|_){0,2}|<|[^\S\n]+"
+    r"| ?[^\W\d_]{1,5}|\d|\n| ?(?:[^\w\s<]|_)(?:[^\w\s<]|_){0,2}|<|[^\S\n]+"
 )
 _WRAPPED_TOOL_RESPONSE = re.compile(r"<tool_response>.*</tool_response>", re.DOTALL)
 
@@ -56,19 +56,14 @@ class Turn(NamedTuple):
 class Prompt:
     """A rendered request, in tokens."""
 
-    history: Tokens
-    opening: Tokens
+    tokens: Tokens
     thinking: bool
-
-    @property
-    def tokens(self) -> Tokens:
-        """The whole prompt."""
-        return self.history + self.opening
+    """Whether the model is to think before it answers."""
 
     @property
     def count(self) -> int:
-        """The number of its tokens."""
-        return (len(self.history) + len(self.opening)) // TOKEN_BYTES
+        """The number of tokens."""
+        return len(self.tokens) // TOKEN_BYTES
 
 
 @dataclass(frozen=True)
@@ -76,10 +71,13 @@ class Generation:
     """What a model would have generated to say a reply."""
 
     tokens: Tokens
-    """The turn of the reply, the opening that the prompt ended with included."""
-    count: int
-    """Tokens that were generated: without that opening."""
     reasoning_count: int
+    """How many of them are thinking."""
+
+    @property
+    def count(self) -> int:
+        """The number of tokens."""
+        return len(self.tokens) // TOKEN_BYTES
 
 
 class Renderer:
@@ -93,21 +91,19 @@ class Renderer:
 
     def prompt(self, request: ChatRequest) -> Prompt:
         """The prompt of `request`. Raises RequestError where the template would refuse."""
-        history = b"".join(self._tokens_of(turn) for turn in turns(request))
         thinking = request.chat_template_kwargs.enable_thinking
-        return Prompt(history, self._tokens_of(_opening(thinking)), thinking)
+        tokens = b"".join(map(self._tokens_of, [*turns(request), _opening(thinking)]))
+        return Prompt(tokens, thinking)
 
     def generation(self, reply: Reply, prompt: Prompt) -> Generation:
         """`reply` as generated after `prompt`, in the form in which the template renders it back."""
         reasoning = reply.reasoning.strip() if prompt.thinking else ""
         calls = tuple(Call(call.name, _readable(call.arguments_json)) for call in reply.tool_calls)
         turn = Turn("assistant", reply.content.strip(), reasoning=reasoning, calls=calls)
-        tokens = self._tokens_of(turn)[:-TOKEN_BYTES]  # the newline after the end of a turn is the template's
-        return Generation(
-            tokens=tokens,
-            count=(len(tokens) - len(prompt.opening)) // TOKEN_BYTES,
-            reasoning_count=len(tokenize(reasoning)) // TOKEN_BYTES,
-        )
+        # The turn begins with the opening, which is the prompt's, and ends with a newline, which is the template's.
+        begin = len(self._tokens_of(_opening(prompt.thinking)))
+        tokens = self._tokens_of(turn)[begin:-TOKEN_BYTES]
+        return Generation(tokens, reasoning_count=len(tokenize(reasoning)) // TOKEN_BYTES)
 
     def text(self, request: ChatRequest) -> str:
         """The prompt of `request` as text, for a person."""

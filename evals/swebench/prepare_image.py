@@ -2,25 +2,31 @@
 
 From a row, a git directory and an interpreter comes an image under the row's own name that satisfies the row's
 unmodified ``eval_script``: the repository at ``/testbed`` with no history after the base commit, the interpreter as a
-real prefix behind ``conda activate testbed``, the requirements and the project installed. Everything is gathered on this
-machine and the container that it is put into has no network, so what worked while preparing works while grading.
+real prefix behind ``conda activate testbed``, the requirements and the project installed. Everything is gathered on
+this machine and the container that it is put into has no network, so what worked while preparing works while grading.
 """
 
 from __future__ import annotations
 
-import io
 import re
 import shlex
-import tarfile
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from evals.swebench.prepare_container import (
+    WHEELS,
+    PreparationContainer,
+    docker_client,
+    image_to_replace,
+    open_container,
+    remove_image,
+    require_base,
+)
 from evals.swebench.prepare_materials import (
     ENVIRONMENT,
     REPOSITORY,
@@ -33,13 +39,15 @@ from evals.swebench.prepare_materials import (
     clone_history,
     collect_wheels,
     complete_requirements,
+    downloadable_tools,
     inspect_interpreter,
     load_recipe,
     load_row,
+    supplied_tools,
+    unpinned,
 )
 
 BASE_IMAGE = "unbroken/base:1"
-INSTANCE_LABEL = "instance"
 
 
 @dataclass(frozen=True)
@@ -66,19 +74,19 @@ def prepare_image(wanted: Preparation, report: Callable[[str], None] = print) ->
 
     Raises :class:`PreparationError`, and then leaves neither a container nor an image.
     """
-    client = _docker_client()
-    _check_base(client, wanted.base)
-    replaced = _image_to_replace(client, wanted)
-    interpreter = inspect_interpreter(wanted.prefix) if wanted.prefix else None
-    with tempfile.TemporaryDirectory(prefix="unbroken-prepare-") as folder:
-        materials = _gather(wanted, interpreter, Path(folder), report)
-        with _container(client, wanted.base) as container:
-            _fill(container, wanted, interpreter, materials, report)
-            _commit_image(container, wanted.row)
-    if replaced:
-        _remove_quietly(client, replaced)
-    size = client.images.get(wanted.row.image).attrs["Size"]
-    report(f"image {wanted.row.image}: {size / 1e6:.0f} MB with its base")
+    with docker_client() as client:
+        require_base(client, wanted.base)
+        replaced = image_to_replace(client, wanted.row.image, force=wanted.force)
+        interpreter = inspect_interpreter(wanted.prefix) if wanted.prefix else None
+        with tempfile.TemporaryDirectory(prefix="unbroken-prepare-") as folder:
+            materials = _gather(wanted, interpreter, Path(folder), report)
+            with open_container(client, wanted.base) as container:
+                _fill(container, wanted, materials, report)
+                container.keep_as(wanted.row.image, wanted.row.instance_id)
+        image = client.images.get(wanted.row.image)
+        if replaced and replaced != image.id:
+            remove_image(client, replaced)
+        report(f"image {wanted.row.image}: {image.attrs['Size'] / 1e6:.0f} MB with its base")
     return wanted.row.image
 
 
@@ -91,11 +99,17 @@ def _command(
     dataset: Annotated[Path, typer.Option(help="A .parquet, .json or .jsonl file of SWE-bench rows.")],
     instance: Annotated[str, typer.Option(help="The instance id to prepare.")],
     git: Annotated[Path, typer.Option(help="A git directory (bare or not) that has the row's base commit.")],
-    python: Annotated[Path | None, typer.Option(help="An installation's folder; else the base image's python3.")] = None,
+    python: Annotated[
+        Path | None, typer.Option(help="An installation's folder; else the base image's python3.")
+    ] = None,
     recipe: Annotated[Path | None, typer.Option(help="Pins; else scripts/instances/INSTANCE.toml if there.")] = None,
     requirements: Annotated[Path | None, typer.Option(help="A file of requirements to add, one a line.")] = None,
-    pip: Annotated[list[str] | None, typer.Option(help='A requirement to add, such as "py==1.11.0"; repeatable.')] = None,
-    install: Annotated[list[str] | None, typer.Option(help="A command instead of the script's own install lines.")] = None,
+    pip: Annotated[
+        list[str] | None, typer.Option(help='A requirement to add, such as "py==1.11.0"; repeatable.')
+    ] = None,
+    install: Annotated[
+        list[str] | None, typer.Option(help="A command instead of the script's own install lines.")
+    ] = None,
     wheels: Annotated[Path | None, typer.Option(help="A folder that holds all wheels: nothing is downloaded.")] = None,
     base: Annotated[str, typer.Option(help="The image to start from.")] = BASE_IMAGE,
     force: Annotated[bool, typer.Option(help="Overwrite an image that was not prepared here.")] = False,
@@ -119,11 +133,11 @@ def _command(
             force=force,
         )
         prepare_image(wanted, lambda line: typer.echo(line, err=True))
-    except PreparationError as error:
+    except (PreparationError, OSError) as error:
         if debug:
             raise
         typer.echo(f"prepare_instance: {error}", err=True)
-        raise typer.Exit(error.exit_code) from None
+        raise typer.Exit(getattr(error, "exit_code", 1)) from None
     typer.echo(row.image)
 
 
@@ -136,100 +150,115 @@ def _recipe(path: Path | None, instance: str) -> Recipe:
 
 def _check_version(recipe: Recipe, prefix: Path | None) -> None:
     if prefix and recipe.python and (version := inspect_interpreter(prefix).version) != recipe.python:
-        message = f"The recipe pins its requirements for Python {recipe.python}, and {prefix} is {version}: give a {recipe.python}."
+        message = (
+            f"{prefix} is Python {version}, and the recipe's pins are for {recipe.python}: give one of that version."
+        )
         raise PreparationError(message, usage=True)
     if prefix is None and recipe.python:
-        raise PreparationError(f"The recipe needs Python {recipe.python}: give its folder as --python.", usage=True)
+        message = f"The recipe needs Python {recipe.python}: give its folder as --python."
+        raise PreparationError(message, usage=True)
 
 
 def _lines(requirements: Path | None) -> list[str]:
     if requirements is None:
         return []
     if not requirements.is_file():
-        raise PreparationError(f"There is no requirements file {requirements}.", usage=True)
+        message = f"There is no requirements file {requirements}."
+        raise PreparationError(message, usage=True)
     lines = (line.partition("#")[0].strip() for line in requirements.read_text().splitlines())
     return [line for line in lines if line]
 
 
 @dataclass(frozen=True)
 class _Materials:
-    history: Path
-    interpreter: Path
-    libraries: Path
+    folder: Path
+    interpreter: Interpreter | None
     wheels: Path
     requirements: list[str]
+
+    @property
+    def history(self) -> Path:
+        return self.folder / "testbed"
 
 
 def _gather(
     wanted: Preparation, interpreter: Interpreter | None, folder: Path, report: Callable[[str], None]
 ) -> _Materials:
-    requirements = list(wanted.requirements)
-    wheels = wanted.wheels or folder / "wheels"
-    if wanted.wheels is None:
-        requirements = complete_requirements(requirements, interpreter)
-        wheels.mkdir()
-    materials = _Materials(folder / "testbed", folder / "prefix.tar", folder / "libraries.tar", wheels, requirements)
+    requirements = _requirements(wanted, interpreter)
+    materials = _Materials(folder, interpreter, wanted.wheels or folder / "wheels", requirements)
     commits = clone_history(wanted.git, wanted.row.base_commit, materials.history)
     report(f"history: {commits} commits, the last is {wanted.row.base_commit[:12]}")
-    if interpreter:
-        archive_interpreter(interpreter, materials.interpreter)
-        report(f"interpreter: Python {interpreter.version} from {interpreter.prefix}")
-    if wanted.wheels is None and requirements:
-        if interpreter is None:
-            message = "Requirements need --python (wheels are chosen for an interpreter) or --wheels (a folder of them)."
-            raise PreparationError(message, usage=True)
-        collect_wheels(requirements, interpreter, wheels)
-        report(f"wheels: {len(list(wheels.glob('*.whl')))}")
+    if interpreter and wanted.wheels is None:
+        materials.wheels.mkdir()
+        collect_wheels(requirements, interpreter, materials.wheels)
+        report(f"wheels: {len(list(materials.wheels.glob('*.whl')))}")
+        if loose := unpinned(requirements, materials.wheels):
+            report(f"  chosen today, pinned nowhere: {' '.join(loose)}")
     return materials
 
 
-def _fill(
-    container: Any,
-    wanted: Preparation,
-    interpreter: Interpreter | None,
-    materials: _Materials,
-    report: Callable[[str], None],
-) -> None:
-    _put_folder(container, materials.history, REPOSITORY)
-    _put_files(container, _CONDA_FILES)
+def _requirements(wanted: Preparation, interpreter: Interpreter | None) -> list[str]:
+    """What will be installed, pip first: nothing in the image could install it without one."""
+    if wanted.wheels:
+        tools = supplied_tools(wanted.wheels)
+        if wanted.requirements and "pip" not in tools:
+            message = f"{wanted.wheels} has no wheel of pip to install the others with: add one."
+            raise PreparationError(message, usage=True)
+        return complete_requirements(wanted.requirements, tools)
     if interpreter:
-        _put_tar(container, materials.interpreter)
-        _supply_libraries(container, interpreter, materials.libraries)
+        return complete_requirements(wanted.requirements, downloadable_tools(interpreter))
+    if wanted.requirements:
+        message = "Requirements need --python (wheels are chosen for an interpreter) or --wheels (a folder of them)."
+        raise PreparationError(message, usage=True)
+    return []
+
+
+def _fill(
+    container: PreparationContainer, wanted: Preparation, materials: _Materials, report: Callable[[str], None]
+) -> None:
+    container.put_folder(materials.history, REPOSITORY)
+    container.put_files(_CONDA_FILES)
+    if materials.interpreter:
+        _install_interpreter(container, materials.interpreter, materials.folder)
+        report(f"interpreter: Python {materials.interpreter.version} from {materials.interpreter.prefix}")
     else:
-        _sh(container, f"python3 -m venv --system-site-packages --without-pip {ENVIRONMENT}", "Making the environment")
-    _put_files(container, {f"{ENVIRONMENT}/pip.conf": _PIP_SETTINGS})
-    _sh(container, _CHECK_OUT, "The checkout")
+        container.run(_OWN_PYTHON, "Making the environment")
+    container.put_files({f"{ENVIRONMENT}/pip.conf": _PIP_SETTINGS})
+    container.run(_CHECK_OUT, "The checkout")
     if materials.requirements:
-        _put_folder(container, materials.wheels, _WHEELS)
+        container.put_folder(materials.wheels, WHEELS)
         names = shlex.join(materials.requirements)
-        _sh(container, f"python $(echo {_WHEELS}/pip-*.whl)/pip install -q {names}", "Installing the requirements")
+        container.run(f"python $(echo {WHEELS}/pip-*.whl)/pip install -q {names}", "Installing the requirements")
     commands = wanted.row.install_commands() if wanted.install is None else wanted.install
     for command in [*wanted.before_install, *commands]:
         report(f"in the image: {command}")
-        _sh(container, command, f"`{command}`")
-    report(_sh(container, _FINISH, "The last commit").strip().splitlines()[-1])
+        container.run(command, f"`{command}`")
+    report(container.run(_FINISH, "The last commit").strip().splitlines()[-1])
 
 
-def _supply_libraries(container: Any, interpreter: Interpreter, archive: Path) -> None:
-    """Copy this machine's libraries rather than install packages: these are the very ones that the interpreter runs on."""
+def _install_interpreter(container: PreparationContainer, interpreter: Interpreter, folder: Path) -> None:
+    """Copy it with this machine's libraries, the very ones that it runs on, rather than install packages."""
+    archive_interpreter(interpreter, folder / "prefix.tar")
+    container.put_tar(folder / "prefix.tar")
     supplied: set[str] = set()
     # A library asks for others only once it is there itself.
     while missing := _missing_libraries(container, interpreter):
         if supplied.issuperset(missing):
-            raise PreparationError(f"{interpreter.prefix} does not run in the image: it lacks {', '.join(missing)}.")
-        archive_libraries(missing, interpreter, archive)
-        _put_tar(container, archive)
-        _sh(container, "ldconfig", "Registering the interpreter's libraries")
+            message = f"{interpreter.prefix} does not run in the image: it lacks {', '.join(missing)}."
+            raise PreparationError(message)
+        archive_libraries(missing, interpreter, folder / "libraries.tar")
+        container.put_tar(folder / "libraries.tar")
+        container.run("ldconfig", "Registering the interpreter's libraries")
         supplied.update(missing)
 
 
-def _missing_libraries(container: Any, interpreter: Interpreter) -> list[str]:
+def _missing_libraries(container: PreparationContainer, interpreter: Interpreter) -> list[str]:
     modules = f"{ENVIRONMENT}/lib/python{interpreter.version}/lib-dynload/*.so"
-    listing = _sh(container, f"ldd {ENVIRONMENT}/bin/python {modules}", "ldd", directory="/")
+    listing = container.run(f"ldd {ENVIRONMENT}/bin/python {modules}", "ldd", directory="/")
     return sorted(set(re.findall(r"^\s*(\S+) => not found", listing, re.MULTILINE)))
 
 
-_WHEELS = "/tmp/wheels"  # noqa: S108 - inside the container, and removed before the image is made
+_OWN_PYTHON = f"python3 -m venv --system-site-packages --without-pip {ENVIRONMENT}"
 
 _CONDA = f"""\
 # The part of conda that evaluation scripts use: `conda activate NAME` puts that environment first on PATH.
@@ -266,7 +295,7 @@ git reset --quiet --hard main
 
 # Work trees must be clean when a model meets them: what preparing changed would otherwise be harvested as its work.
 _FINISH = f"""
-rm -rf {_WHEELS} /root/.cache
+rm -rf {WHEELS} /root/.cache
 if [ -n "$(git status --porcelain)" ]; then
     export GIT_AUTHOR_DATE="$(git log -1 --format=%cI)"
     export GIT_COMMITTER_DATE="$GIT_AUTHOR_DATE"
@@ -277,114 +306,3 @@ test -z "$(git status --porcelain)"
 test -z "$(git rev-list --all --not HEAD)"
 echo "work tree: clean at $(git log -1 --format='%h %s')"
 """
-
-_SETTINGS_WHILE_PREPARING = {
-    "PIP_NO_INDEX": "1",
-    "PIP_FIND_LINKS": _WHEELS,
-    "PIP_NO_CACHE_DIR": "1",
-    "PATH": f"{ENVIRONMENT}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-}
-
-
-def _docker_client() -> Any:
-    import docker
-    from docker.errors import DockerException
-
-    try:
-        return docker.from_env(timeout=600)
-    except DockerException as error:
-        message = f"Docker does not answer ({error}): start the engine, or set DOCKER_HOST to where it listens."
-        raise PreparationError(message) from error
-
-
-def _check_base(client: Any, base: str) -> None:
-    from docker.errors import ImageNotFound
-
-    try:
-        client.images.get(base)
-    except ImageNotFound as error:
-        message = f"There is no base image {base}: build it with scripts/base_image, or name another with --base."
-        raise PreparationError(message) from error
-
-
-def _image_to_replace(client: Any, wanted: Preparation) -> str | None:
-    """The id of an earlier image of ours with this name; an image of anyone else is not overwritten unasked."""
-    from docker.errors import ImageNotFound
-
-    try:
-        image = client.images.get(wanted.row.image)
-    except ImageNotFound:
-        return None
-    if image.labels.get("unbroken.image") != INSTANCE_LABEL and not wanted.force:
-        message = f"{wanted.row.image} exists and was not prepared here: keep it, or overwrite the name with --force."
-        raise PreparationError(message)
-    return str(image.id)
-
-
-def _remove_quietly(client: Any, image_id: str) -> None:
-    from docker.errors import APIError
-
-    try:
-        client.images.remove(image_id)
-    except APIError:  # a container still uses it, or it is the very image just made: it may stay
-        return
-
-
-@contextmanager
-def _container(client: Any, base: str) -> Iterator[Any]:
-    container = client.containers.run(base, ["sleep", "infinity"], detach=True, network_mode="none", init=True)
-    try:
-        yield container
-    finally:
-        container.remove(force=True)
-
-
-def _commit_image(container: Any, row: InstanceRow) -> None:
-    repository, separator, tag = row.image.rpartition(":")
-    if not separator or "/" in tag:
-        repository, tag = row.image, "latest"
-    changes = [
-        f"LABEL unbroken.image={INSTANCE_LABEL} unbroken.instance={row.instance_id}",
-        f"WORKDIR {REPOSITORY}",
-        'CMD ["/bin/bash"]',
-    ]
-    container.commit(repository, tag, changes="\n".join(changes))
-
-
-def _sh(container: Any, script: str, what: str, directory: str = REPOSITORY) -> str:
-    code, output = container.exec_run(
-        ["bash", "-ec", script], workdir=directory, environment=_SETTINGS_WHILE_PREPARING
-    )
-    text = output.decode(errors="replace")
-    if code:
-        raise PreparationError(f"{what} failed in the image (exit {code}):\n{text.strip()[-2000:]}")
-    return text
-
-
-def _put_tar(container: Any, archive: Path) -> None:
-    with archive.open("rb") as stream:
-        container.put_archive("/", stream)
-
-
-def _put_folder(container: Any, folder: Path, inside: str) -> None:
-    with tempfile.TemporaryFile() as stream:
-        with tarfile.open(fileobj=stream, mode="w") as archive:
-            archive.add(folder, inside.lstrip("/"), filter=_as_root)
-        stream.seek(0)
-        container.put_archive("/", stream)
-
-
-def _put_files(container: Any, files: dict[str, str]) -> None:
-    stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w") as archive:
-        for path, text in files.items():
-            member = tarfile.TarInfo(path.lstrip("/"))
-            member.size, member.mode = len(text.encode()), 0o755
-            archive.addfile(member, io.BytesIO(text.encode()))
-    container.put_archive("/", stream.getvalue())
-
-
-def _as_root(member: tarfile.TarInfo) -> tarfile.TarInfo:
-    member.uid = member.gid = 0
-    member.uname = member.gname = "root"
-    return member

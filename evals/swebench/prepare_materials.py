@@ -14,6 +14,7 @@ import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -82,10 +83,12 @@ class Interpreter:
 def load_row(dataset: Path, instance: str) -> InstanceRow:
     """Find one instance in a ``.parquet``, ``.json`` or ``.jsonl`` file of SWE-bench rows."""
     if not dataset.is_file():
-        raise PreparationError(f"There is no dataset file {dataset}.", usage=True)
+        message = f"There is no dataset file {dataset}."
+        raise PreparationError(message, usage=True)
     rows = [row for row in _read_rows(dataset) if row.get("instance_id") == instance]
     if not rows:
-        raise PreparationError(f"{dataset} has no instance {instance!r}: check the id against the file.", usage=True)
+        message = f"{dataset} has no instance {instance!r}: check the id against the file."
+        raise PreparationError(message, usage=True)
     try:
         return InstanceRow.model_validate(rows[0])
     except ValidationError as error:
@@ -101,9 +104,11 @@ def load_recipe(path: Path, instance: str) -> Recipe:
     try:
         recipe = Recipe.model_validate(tomllib.loads(path.read_text()))
     except (OSError, tomllib.TOMLDecodeError, ValidationError) as error:
-        raise PreparationError(f"The recipe {path} cannot be read: {error}", usage=True) from error
+        message = f"The recipe {path} cannot be read: {error}"
+        raise PreparationError(message, usage=True) from error
     if recipe.instance != instance:
-        raise PreparationError(f"The recipe {path} is for {recipe.instance}, not for {instance}.", usage=True)
+        message = f"The recipe {path} is for {recipe.instance}, not for {instance}."
+        raise PreparationError(message, usage=True)
     return recipe
 
 
@@ -131,7 +136,9 @@ def inspect_interpreter(prefix: Path) -> Interpreter:
         raise PreparationError(message, usage=True)
     executable = next((path for name in ("python3", "python") if (path := prefix / "bin" / name).exists()), None)
     if executable is None:
-        message = f"There is no interpreter {prefix}/bin/python3: give the folder of an installation (say, a pyenv one)."
+        message = (
+            f"There is no interpreter {prefix}/bin/python3: give the folder of an installation (say, a pyenv one)."
+        )
         raise PreparationError(message, usage=True)
     version = _run([str(executable), "-c", "import sys; print('%d.%d' % sys.version_info[:2])"], "The interpreter")
     return Interpreter(prefix.resolve(), executable, version.strip())
@@ -142,7 +149,7 @@ def archive_interpreter(interpreter: Interpreter, into: Path) -> None:
     with tarfile.open(into, "w") as archive:
         for path in _standard_files(interpreter):
             inside = f"{ENVIRONMENT}/{path.relative_to(interpreter.prefix)}".lstrip("/")
-            archive.add(path, inside, recursive=False, filter=_owned_by_root)
+            archive.add(path, inside, recursive=False, filter=owned_by_root)
         _add_link(archive, f"{ENVIRONMENT}/bin/python", f"python{interpreter.version}")
 
 
@@ -159,21 +166,36 @@ def archive_libraries(names: list[str], interpreter: Interpreter, into: Path) ->
     with tarfile.open(into, "w", dereference=True) as archive:
         for name in names:
             if name not in linked:
-                raise PreparationError(f"{interpreter.prefix} needs {name}, which this machine does not have either.")
+                message = f"{interpreter.prefix} needs {name}, which this machine does not have either."
+                raise PreparationError(message)
             if linked[name].is_relative_to(interpreter.prefix):
                 inside = linked[name].relative_to(interpreter.prefix)
                 _add_link(archive, f"{LIBRARIES}/{name}", f"{ENVIRONMENT}/{inside}")
             else:
-                archive.add(linked[name], f"{LIBRARIES}/{name}".lstrip("/"), filter=_owned_by_root)
+                archive.add(linked[name], f"{LIBRARIES}/{name}".lstrip("/"), filter=owned_by_root)
 
 
-def complete_requirements(requirements: list[str], interpreter: Interpreter | None) -> list[str]:
-    """Add what ``pip install`` without build isolation needs and the list does not name: pip, setuptools, wheel."""
-    if interpreter is None:
-        return requirements
-    named = {re.split(r"[\s\[<>=!~;@]", requirement, maxsplit=1)[0].lower() for requirement in requirements}
-    defaults = {"pip": f"pip=={_pip_version(interpreter)}", "setuptools": "setuptools", "wheel": "wheel"}
-    return [*(default for name, default in defaults.items() if name not in named), *requirements]
+def owned_by_root(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    """Forget who owns a file here: a filter for ``TarFile.add``."""
+    member.uid = member.gid = 0
+    member.uname = member.gname = "root"
+    return member
+
+
+def downloadable_tools(interpreter: Interpreter) -> dict[str, str]:
+    """What ``pip install`` without build isolation needs, as requirements that an index can answer."""
+    return {"pip": f"pip=={_pip_version(interpreter)}", "setuptools": "setuptools", "wheel": "wheel"}
+
+
+def supplied_tools(wheels: Path) -> dict[str, str]:
+    """The same tools, as far as a folder of wheels has them."""
+    return {name: name for name in _TOOLS if any(wheels.glob(f"{name}-*.whl"))}
+
+
+def complete_requirements(requirements: list[str], tools: dict[str, str]) -> list[str]:
+    """Put those tools first that the list does not name itself."""
+    named = {_project(requirement) for requirement in requirements}
+    return [*(tool for name, tool in tools.items() if name not in named), *requirements]
 
 
 def collect_wheels(requirements: list[str], interpreter: Interpreter, into: Path) -> None:
@@ -182,15 +204,28 @@ def collect_wheels(requirements: list[str], interpreter: Interpreter, into: Path
     The pip that will be installed also resolves, run from its own wheel, so that an old interpreter's older pip cannot
     choose differently. Index, proxy and certificates are this machine's own pip settings.
     """
-    pip = next(requirement for requirement in requirements if re.match(r"pip\b", requirement))
+    pip = next(requirement for requirement in requirements if _project(requirement) == "pip")
     python = str(interpreter.executable)
     _run([python, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(into), pip], "pip download")
     installer = next(into.glob("pip-*.whl")) / "pip"
     _run([python, str(installer), "wheel", "--quiet", "--wheel-dir", str(into), *requirements], "pip wheel")
 
 
+def unpinned(requirements: list[str], wheels: Path) -> list[str]:
+    """The wheels that no exact pin chose, as the pins that a recipe needs to give the same image again."""
+    pinned = {_project(requirement) for requirement in requirements if "==" in requirement}
+    found = (path.name.split("-")[:2] for path in sorted(wheels.glob("*.whl")))
+    return [f"{name}=={version}" for name, version in found if _project(name) not in pinned]
+
+
+_TOOLS = ("pip", "setuptools", "wheel")
 _MERGED_TAGS = ("--format=%(objectname) %(refname)", "refs/tags")
 _LEFT_OUT = ("site-packages", "idlelib", "turtledemo")
+
+
+def _project(requirement: str) -> str:
+    name = re.split(r"[\s\[<>=!~;@]", requirement, maxsplit=1)[0]
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _read_rows(dataset: Path) -> list[dict[str, object]]:
@@ -198,7 +233,8 @@ def _read_rows(dataset: Path) -> list[dict[str, object]]:
         if dataset.suffix == ".parquet":
             import pyarrow.parquet as parquet
 
-            return parquet.read_table(dataset, columns=list(InstanceRow.model_fields)).to_pylist()
+            table: Any = parquet.read_table(dataset, columns=list(InstanceRow.model_fields))  # pyright: ignore[reportUnknownMemberType]
+            return table.to_pylist()
         text = dataset.read_text()
         rows = json.loads(text) if dataset.suffix == ".json" else [json.loads(line) for line in text.splitlines()]
         return [row for row in rows if isinstance(row, dict)]
@@ -211,9 +247,11 @@ def _require_commit(source: Path, commit: str) -> None:
     probe = ["git", *_SAFE, "-C", str(source), "rev-parse", "--is-shallow-repository"]
     outcome = subprocess.run(probe, capture_output=True, text=True, check=False)
     if outcome.returncode:
-        raise PreparationError(f"{source} is no git directory: {outcome.stderr.strip()}", usage=True)
+        message = f"{source} is no git directory: {outcome.stderr.strip()}"
+        raise PreparationError(message, usage=True)
     if outcome.stdout.strip() == "true":
-        raise PreparationError(f"{source} is a shallow clone: run `git fetch --unshallow` in it first.", usage=True)
+        message = f"{source} is a shallow clone: run `git fetch --unshallow` in it first."
+        raise PreparationError(message, usage=True)
     known = subprocess.run(
         ["git", *_SAFE, "-C", str(source), "cat-file", "-e", f"{commit}^{{commit}}"], capture_output=True, check=False
     )
@@ -231,7 +269,8 @@ def _git(directory: Path, *arguments: str, input_: bytes | None = None) -> bytes
     outcome = subprocess.run(command, input=input_, capture_output=True, check=False)
     if outcome.returncode:
         said = outcome.stderr.decode(errors="replace").strip()
-        raise PreparationError(f"git {arguments[0]} failed in {directory}: {said}")
+        message = f"git {arguments[0]} failed in {directory}: {said}"
+        raise PreparationError(message)
     return outcome.stdout
 
 
@@ -243,7 +282,8 @@ def _run(command: list[str], what: str) -> str:
     outcome = subprocess.run(command, capture_output=True, text=True, check=False)
     if outcome.returncode:
         said = (outcome.stderr or outcome.stdout).strip()[-2000:]
-        raise PreparationError(f"{what} failed ({' '.join(command[:4])} …): {said}")
+        message = f"{what} failed ({' '.join(command[:4])} …): {said}"
+        raise PreparationError(message)
     return outcome.stdout
 
 
@@ -267,12 +307,6 @@ def _standard_files(interpreter: Interpreter) -> Iterator[Path]:
             folders[:] = ["support"]
             files = [name for name in files if name == "__init__.py"]
         yield from (here / name for name in files if not name.endswith(".a"))
-
-
-def _owned_by_root(member: tarfile.TarInfo) -> tarfile.TarInfo:
-    member.uid = member.gid = 0
-    member.uname = member.gname = "root"
-    return member
 
 
 def _add_link(archive: tarfile.TarFile, name: str, target: str) -> None:

@@ -1,0 +1,59 @@
+"""What a backend is, and the ways in which one fails."""
+
+from collections.abc import Callable
+from typing import Literal, Protocol
+
+from agent.conversation import Conversation
+from agent.turn import AssistantTurn
+from results.records.events import BackendDescription
+from results.records.usage import Usage
+
+DeltaKind = Literal["reasoning", "content", "tool_call"]
+DeltaListener = Callable[[DeltaKind, str], None]
+"""Called with each piece of a response as it streams in, for a person who watches."""
+
+RetryListener = Callable[[str, float], None]
+"""Called with the reason and the wait in seconds before a failed request is sent again."""
+
+
+class BackendError(Exception):
+    """A request failed for good; the message says what the server did. `usage` is what it reported before."""
+
+    def __init__(self, message: str, usage: Usage | None = None) -> None:
+        super().__init__(message)
+        self.usage = usage or Usage()
+
+
+class BackendUnreachableError(BackendError):
+    """Nobody answers at the address, or not in time."""
+
+
+class ContextExhaustedError(BackendError):
+    """The prompt no longer fits into the model's context window."""
+
+
+class Backend(Protocol):
+    """A served model."""
+
+    @property
+    def description(self) -> BackendDescription:
+        """What goes into the records."""
+        ...
+
+    @property
+    def reasoning_fields(self) -> tuple[str, ...]:
+        """The names under which thinking goes back."""
+        ...
+
+    async def complete(
+        self,
+        conversation: Conversation,
+        on_delta: DeltaListener | None = None,
+        on_retry: RetryListener | None = None,
+    ) -> AssistantTurn:
+        """Send the conversation and receive the next turn. Raises BackendError."""
+        ...
+
+    async def close(self) -> None:
+        """Give the connections back."""
+        ...

@@ -1,0 +1,49 @@
+"""The append-only log that one backend sees.
+
+Every message is turned into bytes once, when it is appended, and a request is a join of those bytes: what was sent
+before can never change, a server's prefix cache always hits, and a request costs the same at turn 300 as at turn 3.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+class Conversation:
+    """Messages under a frozen head (model, sampling, tools).
+
+    Invariant: the body of every request begins with the body of the one before it, but for the closing brackets.
+    """
+
+    def __init__(self, head: Mapping[str, Any], tools: Sequence[Mapping[str, Any]]) -> None:
+        opening: dict[str, Any] = dict(head)
+        if tools:
+            opening["tools"] = list(tools)
+        self._buffer = bytearray(encode(opening)[:-1] + b',"messages":[')
+        self._length = 0
+
+    def __len__(self) -> int:
+        return self._length
+
+    def append(self, message: Mapping[str, Any]) -> None:
+        """Add a message, for ever."""
+        if self._length:
+            self._buffer += b","
+        self._buffer += encode(message)
+        self._length += 1
+
+    def request_body(self) -> bytes:
+        """The body of the next request."""
+        return bytes(self._buffer) + b"]}"
+
+
+def encode(value: Mapping[str, Any]) -> bytes:
+    """The one way in which anything becomes JSON on the wire; the same value always gives the same bytes.
+
+    Lone surrogates, which no UTF-8 can hold, stay escaped.
+    """
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(value, separators=(",", ":")).encode()

@@ -1,0 +1,274 @@
+"""The loop: ask the model, run what it calls, append what came of it; until it calls nothing, or a limit is reached.
+
+The conversation is append-only (see `agent.conversation`). No message of role `user` follows the first one, since
+most templates then drop all earlier thinking: failures and refusals reach the model as results of its own calls.
+"""
+
+import asyncio
+import hashlib
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from pydantic import ValidationError
+
+from agent.approval import Approval, Decision
+from agent.backend import Backend, BackendError, ContextExhaustedError
+from agent.conversation import Conversation
+from agent.limits import Budget
+from agent.listener import Listener
+from agent.turn import AssistantTurn, ToolCall, sent_turn
+from results.records.events import (
+    MessageEvent,
+    RequestEvent,
+    ResponseEvent,
+    RetryEvent,
+    StartEvent,
+    ToolResultEvent,
+)
+from results.records.outcome import ErrorSource, Exit, Outcome, TimeSplit
+from tools.output import header, neutralise
+from tools.sandbox import Sandbox, SandboxError
+from tools.tool import ToolResult, definition, explain_invalid_arguments
+from tools.toolset import Toolset
+
+_ECHO_LENGTH = 200
+
+
+@dataclass(frozen=True)
+class _Ending:
+    exit: Exit
+    detail: str = ""
+    error: ErrorSource | None = None
+
+
+class _TaskOver(Exception):  # noqa: N818 - an end is no error
+    """Ends the loop; carries how."""
+
+    def __init__(self, ending: _Ending) -> None:
+        super().__init__(ending.detail)
+        self.ending = ending
+
+
+@dataclass(frozen=True)
+class Instructions:
+    """What the model is told: the system prompt and the first message."""
+
+    system: str
+    task: str
+
+
+@dataclass
+class Agent:
+    """One agent at work on one task in one sandbox. Use it once."""
+
+    backend: Backend
+    toolset_name: str
+    toolset: Toolset
+    sandbox: Sandbox
+    sandbox_name: str
+    budget: Budget
+    approval: Approval
+    listener: Listener
+    failure: BackendError | SandboxError | None = field(default=None, init=False)
+    """What made it end as an error, for who wants to know more than the outcome says."""
+    _model_seconds: float = field(default=0.0, init=False)
+    _tool_seconds: float = field(default=0.0, init=False)
+
+    async def run(self, instructions: Instructions) -> Outcome:
+        """Work until the task is over, however it ends; never raises for what a model, a limit or a sandbox does."""
+        started = time.monotonic()
+        try:
+            async with asyncio.timeout(self.budget.limits.seconds):
+                await self._work(instructions)
+            raise AssertionError("the loop only ends by an exception")
+        except _TaskOver as over:
+            ending = over.ending
+        except TimeoutError:
+            ending = _Ending("limit:time", f"the limit of {self.budget.limits.seconds:g} seconds was reached")
+        except asyncio.CancelledError:
+            ending = _Ending("interrupted", "interrupted", "cancelled")
+        except BackendError as failure:
+            self.failure = failure
+            self.budget.usage += failure.usage
+            ending = _backend_failure(failure)
+        except SandboxError as failure:
+            self.failure = failure
+            ending = _Ending("error", str(failure), "sandbox")
+        return Outcome(
+            exit=ending.exit,
+            error=ending.error,
+            detail=ending.detail,
+            steps=self.budget.steps,
+            usage=self.budget.usage,
+            cost=self.budget.cost,
+            time=self._time_split(time.monotonic() - started),
+        )
+
+    async def _work(self, instructions: Instructions) -> None:
+        conversation = self._open(instructions)
+        while True:
+            if exceeded := self.budget.exceeded():
+                raise _TaskOver(_Ending(*exceeded))
+            self.budget.steps += 1
+            turn = await self._ask(conversation)
+            await self._answer(conversation, turn)
+
+    def _open(self, instructions: Instructions) -> Conversation:
+        description = self.backend.description
+        tools = [definition(tool) for tool in self.toolset]
+        self.listener.event(
+            StartEvent(
+                time=time.time(),
+                agent="default",
+                backend=description,
+                toolset=self.toolset_name,
+                tools=tools,
+                directory=self.sandbox.working_directory,
+                sandbox=self.sandbox_name,
+            )
+        )
+        conversation = Conversation(
+            {
+                "model": description.model,
+                "stream": True,
+                "stream_options": {"include_usage": True},
+                **description.sampling,
+            },
+            tools,
+        )
+        for role, text in (("system", instructions.system), ("user", instructions.task)):
+            self._append(conversation, {"role": role, "content": text})
+        return conversation
+
+    def _append(self, conversation: Conversation, message: dict[str, Any]) -> None:
+        conversation.append(message)
+        self.listener.event(MessageEvent(time=time.time(), sent=message))
+
+    async def _ask(self, conversation: Conversation) -> AssistantTurn:
+        step = self.budget.steps
+        body = conversation.request_body()
+        self.listener.event(
+            RequestEvent(
+                time=time.time(),
+                step=step,
+                messages=len(conversation),
+                bytes=len(body),
+                sha256=hashlib.sha256(body).hexdigest(),
+            )
+        )
+        started = time.monotonic()
+        try:
+            turn = await self.backend.complete(conversation, self.listener.delta, self._tell_retry)
+        finally:
+            self._model_seconds += time.monotonic() - started
+        self.budget.usage += turn.usage
+        return turn
+
+    def _tell_retry(self, reason: str, wait: float) -> None:
+        event = RetryEvent(time=time.time(), step=self.budget.steps, reason=reason, wait_seconds=wait)
+        self.listener.event(event)
+
+    async def _answer(self, conversation: Conversation, turn: AssistantTurn) -> None:
+        sent = sent_turn(turn, self.budget.steps, self.backend.reasoning_fields)
+        conversation.append(sent.message)
+        self.listener.event(
+            ResponseEvent(
+                time=time.time(),
+                step=self.budget.steps,
+                received=turn.received(),
+                sent=sent.message if sent.differences else None,
+                differences=list(sent.differences),
+                usage=turn.usage,
+                seconds=turn.seconds,
+                first_token_seconds=turn.first_token_seconds,
+                requests=turn.requests,
+            )
+        )
+        if not turn.tool_calls:
+            raise _TaskOver(_ending_without_calls(turn))
+        for index, (call, call_id) in enumerate(zip(turn.tool_calls, sent.call_ids, strict=True)):
+            last = index == len(turn.tool_calls) - 1
+            await self._run_call(conversation, call, call_id, cut=turn.is_cut and last)
+
+    async def _run_call(self, conversation: Conversation, call: ToolCall, call_id: str, *, cut: bool) -> None:
+        started = time.monotonic()
+        decision = Decision(allowed=True)
+        try:
+            if cut:
+                result = _refusal("The call was cut off by the output limit and was not run. Make it shorter.")
+            else:
+                result, decision = await self._perform(call)
+        finally:
+            seconds = time.monotonic() - started
+            self._tool_seconds += seconds
+        message = {"role": "tool", "tool_call_id": call_id, "content": result.text}
+        conversation.append(message)
+        self.listener.event(
+            ToolResultEvent(
+                time=time.time(),
+                step=self.budget.steps,
+                name=call.name,
+                sent=message,
+                exit_code=result.exit_code,
+                is_error=result.is_error,
+                denied=not decision.allowed,
+                seconds=seconds,
+            )
+        )
+        if decision.final:
+            raise _TaskOver(_Ending("refused", f"a call of {call.name} was denied: {decision.reason}"))
+
+    async def _perform(self, call: ToolCall) -> tuple[ToolResult, Decision]:
+        allowed = Decision(allowed=True)
+        tool = next((tool for tool in self.toolset if tool.name == call.name), None)
+        if tool is None:
+            names = ", ".join(tool.name for tool in self.toolset)
+            return _refusal(f"There is no tool {call.name!r}. The tools are: {names}."), allowed
+        try:
+            arguments = tool.parameters.model_validate(_read_arguments(call.arguments))
+        except ValidationError as error:
+            return _refusal(explain_invalid_arguments(tool, error)), allowed
+        except ValueError as error:
+            return _refusal(str(error)), allowed
+        decision = await self.approval.decide(call.name, call.arguments, tool.access(arguments))
+        if not decision.allowed:
+            return _refusal(decision.reason), decision
+        return await tool(arguments, self.sandbox, self.listener.output), decision
+
+    def _time_split(self, total: float) -> TimeSplit:
+        harness = max(0.0, total - self._model_seconds - self._tool_seconds)
+        return TimeSplit(model=self._model_seconds, tools=self._tool_seconds, harness=harness)
+
+
+def _read_arguments(text: str) -> Mapping[str, Any]:
+    """Read a call's arguments. Raises ValueError with a sentence for the model."""
+    try:
+        arguments = json.loads(text or "{}", strict=False)
+    except ValueError as error:
+        start = neutralise(text[:_ECHO_LENGTH])
+        message = f"The arguments are not valid JSON ({error}), so the call was not run. They began: {start}"
+        raise ValueError(message) from error
+    if not isinstance(arguments, dict):
+        raise ValueError("The arguments are not a JSON object, so the call was not run.")  # noqa: TRY004
+    return cast("dict[str, Any]", arguments)
+
+
+def _refusal(sentence: str) -> ToolResult:
+    return ToolResult(f"{header(None, 0)}\n{sentence}", is_error=True)
+
+
+def _ending_without_calls(turn: AssistantTurn) -> _Ending:
+    if turn.is_cut:
+        return _Ending("limit:tokens", "the output limit cut the model's turn off before it called a tool or finished")
+    if not (turn.content or "").strip():
+        return _Ending("finished", "the model ended its work with an empty message")
+    return _Ending("finished")
+
+
+def _backend_failure(failure: BackendError) -> _Ending:
+    if isinstance(failure, ContextExhaustedError):
+        return _Ending("limit:context", str(failure))
+    return _Ending("error", str(failure), "backend")

@@ -1,0 +1,148 @@
+"""The events of a trajectory: `trajectory.jsonl`, one a line, flushed as they happen; `--json` prints the same."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, TypeAdapter
+
+from results.records import FORMAT
+from results.records.base import Record
+from results.records.outcome import Outcome
+from results.records.usage import Usage
+
+Message = dict[str, Any]
+"""A message as it goes over the wire, keys in the order in which they are sent."""
+
+
+class BackendDescription(Record):
+    """Which model answers, and how it is asked. Holds no key."""
+
+    base_url: str
+    model: str
+    dialect: str
+    scripted: bool = False
+    """True for a server that plays back a script: a result made with it says nothing about any model."""
+    sampling: dict[str, Any] = Field(default_factory=dict)
+    """What is sent with every request beside messages and tools: temperature, output limit, template flags."""
+    context_window: int | None = None
+
+
+class ToolCallRecord(Record):
+    """A call as the model wrote it. `arguments` is its text, byte for byte, which may be no JSON."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+class Received(Record):
+    """A model's turn as it came."""
+
+    reasoning: str | None = None
+    reasoning_field: str | None = None
+    """The name of the field in which the thinking came."""
+    content: str | None = None
+    tool_calls: list[ToolCallRecord] = Field(default_factory=list[ToolCallRecord])
+    finish_reason: str | None = None
+
+
+class StartEvent(Record):
+    """The first event: everything that stays the same for the whole conversation."""
+
+    type: Literal["start"] = "start"
+    time: float
+    format: int = FORMAT
+    agent: str
+    backend: BackendDescription | None
+    toolset: str
+    tools: list[dict[str, Any]]
+    directory: str
+    sandbox: str
+    """`local`, or `docker:IMAGE`."""
+
+
+class MessageEvent(Record):
+    """A system or user message was appended."""
+
+    type: Literal["message"] = "message"
+    time: float
+    sent: Message
+
+
+class RequestEvent(Record):
+    """A request went out. The hash is of its whole body."""
+
+    type: Literal["request"] = "request"
+    time: float
+    step: int
+    messages: int
+    bytes: int
+    sha256: str
+
+
+class ResponseEvent(Record):
+    """The model answered."""
+
+    type: Literal["response"] = "response"
+    time: float
+    step: int
+    received: Received
+    sent: Message | None = None
+    """What will be sent back, where it is not what was received; None: the same."""
+    differences: list[str] = Field(default_factory=list)
+    """The causes, one for each difference between received and sent."""
+    usage: Usage
+    seconds: float
+    """From the first byte of the request to the last of the response."""
+    first_token_seconds: float | None = None
+    requests: int = 1
+    """How many requests it took; more than one where a failed one was sent again."""
+
+
+class ToolResultEvent(Record):
+    """A call was answered."""
+
+    type: Literal["tool_result"] = "tool_result"
+    time: float
+    step: int
+    name: str
+    sent: Message
+    exit_code: int | None = None
+    is_error: bool = False
+    denied: bool = False
+    seconds: float
+
+
+class RetryEvent(Record):
+    """A request failed and is sent again."""
+
+    type: Literal["retry"] = "retry"
+    time: float
+    step: int
+    reason: str
+    wait_seconds: float
+
+
+class PatchEvent(Record):
+    """The work was harvested as a diff against the state that the agent found."""
+
+    type: Literal["patch"] = "patch"
+    time: float
+    patch: str
+    sha256: str
+
+
+class EndEvent(Record):
+    """The last event."""
+
+    type: Literal["end"] = "end"
+    time: float
+    outcome: Outcome
+
+
+Event = Annotated[
+    StartEvent | MessageEvent | RequestEvent | ResponseEvent | ToolResultEvent | RetryEvent | PatchEvent | EndEvent,
+    Field(discriminator="type"),
+]
+
+EVENT: TypeAdapter[Event] = TypeAdapter(Event)
+"""Reads an event from a line: `EVENT.validate_json(line)`."""

@@ -1,0 +1,93 @@
+"""The frozen statement of everything that defines a run's score, and what is noted of each start."""
+
+import hashlib
+from typing import Any
+
+from pydantic import Field
+
+from results.records import FORMAT
+from results.records.base import Record
+from results.records.events import BackendDescription
+from results.records.usage import Prices
+
+
+class BenchmarkDescription(Record):
+    """Which problems."""
+
+    name: str
+    source: str
+    """Where they came from: a path, or a name on a hub."""
+    revision: str | None = None
+    content_sha256: str
+    """The hash of the selected tasks, in their order."""
+    task_ids: list[str]
+
+
+class LimitsDescription(Record):
+    """What one trial may spend; None: no limit."""
+
+    steps: int | None = None
+    tokens: int | None = None
+    seconds: float | None = None
+    cost: float | None = None
+
+
+class AgentDescription(Record):
+    """What turns a task into work."""
+
+    name: str
+    toolset: str | None = None
+    system_prompt: str | None = None
+    system_prompt_sha256: str | None = None
+    task_prompt: str | None = None
+    """The template of the first user message."""
+    task_prompt_sha256: str | None = None
+
+
+class Manifest(Record):
+    """`run.json`: hashed, and never changed once written."""
+
+    format: int = FORMAT
+    run_id: str
+    benchmark: BenchmarkDescription
+    attempts: int = 1
+    agent: AgentDescription
+    backend: BackendDescription | None = None
+    """None for an agent that needs no model."""
+    prices: Prices | None = None
+    limits: LimitsDescription = Field(default_factory=LimitsDescription)
+    verifiers: dict[str, str] = Field(default_factory=dict)
+    """Their names and versions."""
+    sandbox: dict[str, Any] = Field(default_factory=dict)
+    """Network and resource settings of the agent's containers and of the verifier's."""
+    harness_version: str
+
+    def sha256(self) -> str:
+        """The hash of what defines the score: everything but the run's own id."""
+        return hashlib.sha256(self.model_dump_json(exclude={"run_id"}).encode()).hexdigest()
+
+
+class SessionRecord(Record):
+    """A line of `sessions.jsonl`: one start of the run, on some machine."""
+
+    started: float
+    manifest_sha256: str
+    machine: str
+    python: str
+    engine: str | None = None
+    """The Docker engine's version."""
+    commit: str | None = None
+    """The commit of the harness, where it runs from a checkout; `+` is added when there are changes on top."""
+    concurrency: int
+    image_ids: dict[str, str] = Field(default_factory=dict)
+    """The digest of each image, by its name."""
+
+
+class Group(Record):
+    """`groups/<id>.json`: runs that belong together, in the order in which they are shown."""
+
+    format: int = FORMAT
+    group_id: str
+    title: str
+    created: float
+    run_ids: list[str]

@@ -1,0 +1,42 @@
+"""What a verifier said about one try."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from results.records import FORMAT
+from results.records.base import Record
+
+VerdictStatus = Literal["graded", "empty_patch", "patch_failed", "timed_out", "no_results"]
+"""`graded`: the tests ran and were read. The others count as not resolved, as the official protocols count them."""
+
+
+class TestGroup(Record):
+    """The expected tests of one kind, by what became of them."""
+
+    passed: list[str] = Field(default_factory=list)
+    failed: list[str] = Field(default_factory=list)
+
+
+class Verdict(Record):
+    """`verdicts/<n>.json`: appended by grading and regrading, never rewritten."""
+
+    format: int = FORMAT
+    number: int
+    try_number: int
+    """The try whose work was judged."""
+    verifier: str
+    """Its name: `official`, `hardened`."""
+    verifier_version: str
+    status: VerdictStatus
+    reward: float
+    resolved: bool
+    detail: str = ""
+    """A sentence on what stands behind it."""
+    fail_to_pass: TestGroup = Field(default_factory=TestGroup)
+    pass_to_pass: TestGroup = Field(default_factory=TestGroup)
+    patch_sha256: str | None = None
+    image_id: str | None = None
+    started: float
+    """Seconds since the epoch."""
+    ended: float
