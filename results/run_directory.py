@@ -145,9 +145,7 @@ class RunDirectory:
     @classmethod
     def create(cls, runs: Path, manifest: Manifest) -> "RunDirectory":
         """Begin a run under `runs`. Raises RunExistsError, and ValueError for an id that is no file name."""
-        if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", manifest.run_id) is None or manifest.run_id == _GROUPS:
-            message = f"{manifest.run_id!r} cannot be the id of a run: use letters, digits, '.', '_' and '-'"
-            raise ValueError(message)
+        _require_file_name(manifest.run_id, "run")
         path = runs / manifest.run_id
         path.mkdir(parents=True, exist_ok=True)
         try:
@@ -222,7 +220,8 @@ def list_runs(runs: Path) -> Listing[RunDirectory]:
 
 
 def write_group(runs: Path, group: Group) -> Path:
-    """Keep a group, in the place of an older one of the same id."""
+    """Keep a group, in the place of an older one of the same id. Raises ValueError for an id that is no file name."""
+    _require_file_name(group.group_id, "group")
     folder = runs / _GROUPS
     folder.mkdir(parents=True, exist_ok=True)
     return write_whole(folder / f"{group.group_id}.json", _dump(group))
@@ -235,14 +234,18 @@ def list_groups(runs: Path) -> Listing[Group]:
     return Listing(sorted(found, key=lambda group: group.created, reverse=True), damaged)
 
 
+def _require_file_name(identifier: str, kind: str) -> None:
+    if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", identifier) is None or identifier == _GROUPS:
+        message = f"{identifier!r} cannot be the id of a {kind}: use letters, digits, '.', '_' and '-'"
+        raise ValueError(message)
+
+
 def _find_folder(runs: Path, name: str) -> Path:
-    if (Path(name) / "run.json").is_file():
+    if name and _holds_manifest(Path(name)):
         return Path(name)
-    folders = _run_folders(runs)
+    folders = _run_folders(runs) if name else []
     exact = [path for path in folders if path.name == name]
-    candidates = exact or [
-        path for path in folders if name and (path.name.startswith(name) or path.name.endswith(name))
-    ]
+    candidates = exact or [path for path in folders if path.name.startswith(name) or path.name.endswith(name)]
     if not candidates:
         message = f"there is no run {name!r} in {runs}; `results list` shows those that there are"
         raise RunNotFoundError(message)
@@ -251,6 +254,13 @@ def _find_folder(runs: Path, name: str) -> Path:
         message = f"{name!r} could be any of {len(candidates)} runs: {names}"
         raise RunNotFoundError(message)
     return candidates[0]
+
+
+def _holds_manifest(path: Path) -> bool:
+    try:
+        return (path / "run.json").is_file()
+    except OSError:  # a name that is too long to be a path
+        return False
 
 
 def _run_folders(runs: Path) -> list[Path]:

@@ -1,7 +1,9 @@
 """A sandbox that is a Docker container, with one channel for the agent's shell and one for the harness."""
 
 import asyncio
+import errno
 import io
+import os
 import secrets
 import shlex
 import tarfile
@@ -140,7 +142,7 @@ class DockerSandbox:
         try:
             pieces, _ = await asyncio.to_thread(self._container.get_archive, source)
         except NotFound as error:
-            raise FileNotFoundError(source) from error
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), source) from error
         await asyncio.to_thread(_unpack, b"".join(pieces), target)
 
     async def close(self) -> None:
@@ -274,27 +276,24 @@ async def _next_piece(channel: ExecChannel) -> bytes:
             return data
 
 
+_ERROR_NUMBERS = {
+    "missing": errno.ENOENT,
+    "directory": errno.EISDIR,
+    "not a directory": errno.ENOTDIR,
+    "denied": errno.EACCES,
+    "full": errno.ENOSPC,
+}
+
+
 def _raise_for(status: str, path: str) -> None:
-    match status:
-        case "ok":
-            return
-        case "missing":
-            raise FileNotFoundError(path)
-        case "directory":
-            raise IsADirectoryError(path)
-        case "not a directory":
-            raise NotADirectoryError(path)
-        case "denied":
-            raise PermissionError(path)
-        case _:
-            message = f"{path}: {status}"
-            raise OSError(message)
+    if status != "ok":
+        number = _ERROR_NUMBERS.get(status, errno.EIO)
+        raise OSError(number, os.strerror(number), path)
 
 
 def _quoted(path: str) -> str:
     if "\n" in path or "\0" in path:
-        message = f"a path cannot hold a line break or a NUL byte: {path!r}"
-        raise FileNotFoundError(message)
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), path)
     return shlex.quote(path)
 
 

@@ -4,7 +4,7 @@ import itertools
 
 from pydantic import BaseModel, Field
 
-from tools.output import CHARACTER_LIMIT, clean, cut_lines, cut_middle, decode, header, neutralise
+from tools.output import CHARACTER_LIMIT, clean, cut_lines, cut_middle, decode, header, neutralise, restore
 from tools.sandbox import CommandResult, OutputListener, Sandbox
 from tools.tool import Access, ToolResult
 
@@ -55,7 +55,7 @@ class Bash:
     ) -> ToolResult:
         """Run the command; a non-zero exit is an answer, not an error of the tool."""
         try:
-            result = await sandbox.shell(arguments.command, timeout=arguments.timeout, on_output=on_output)
+            result = await sandbox.shell(restore(arguments.command), timeout=arguments.timeout, on_output=on_output)
         except ValueError as error:
             return ToolResult(f"{header(None, 0)}\n{error}", is_error=True)
         body = await self._body(result, sandbox)

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 _KEEP_ALIVE = 3600
 """Seconds for which an idle connection stays: longer than a tool call, so that no client loses a race."""
 
+_PATIENCE = 0.5
+"""Seconds for which clients may take what they have been sent when the server closes."""
+
 
 def build_application(script: Script) -> Starlette:
     """The ASGI application that plays `script`. One event loop is to serve it."""
@@ -48,9 +51,9 @@ async def serve(script: Script, port: int = 0, host: str = "127.0.0.1") -> Async
     On the way out waiting responses end with an error, and the port is free again, all within a second.
     Raises OSError when the address cannot be had.
     """
-    listener = _listen(host, port)
     player = Player(script)
     server = _uvicorn(_build(player))
+    listener = _listen(host, port)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=_run, args=(loop, server, listener), name="scripted-backend", daemon=True)
     thread.start()
@@ -61,6 +64,7 @@ async def serve(script: Script, port: int = 0, host: str = "127.0.0.1") -> Async
         server.should_exit = True
         with suppress(RuntimeError):  # the loop is closed: the server had ended by itself
             loop.call_soon_threadsafe(player.close)
+            loop.call_soon_threadsafe(loop.call_later, _PATIENCE, _abort_connections, server)
         await asyncio.shield(asyncio.to_thread(thread.join))
 
 
@@ -245,6 +249,11 @@ def _uvicorn(application: Starlette) -> "uvicorn.Server":
             timeout_graceful_shutdown=1,
         )
     )
+
+
+def _abort_connections(server: "uvicorn.Server") -> None:
+    for connection in list(server.server_state.connections):
+        connection.transport.abort()
 
 
 def _run(loop: asyncio.AbstractEventLoop, server: "uvicorn.Server", listener: socket.socket) -> None:

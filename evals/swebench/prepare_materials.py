@@ -6,6 +6,7 @@ and raises :class:`PreparationError` with a sentence that names the thing at fau
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import re
@@ -231,10 +232,8 @@ def _project(requirement: str) -> str:
 def _read_rows(dataset: Path) -> list[dict[str, object]]:
     try:
         if dataset.suffix == ".parquet":
-            import pyarrow.parquet as parquet
-
-            table: Any = parquet.read_table(dataset, columns=list(InstanceRow.model_fields))  # pyright: ignore[reportUnknownMemberType]
-            return table.to_pylist()
+            parquet: Any = importlib.import_module("pyarrow.parquet")
+            return parquet.read_table(dataset, columns=list(InstanceRow.model_fields)).to_pylist()
         text = dataset.read_text()
         rows = json.loads(text) if dataset.suffix == ".json" else [json.loads(line) for line in text.splitlines()]
         return [row for row in rows if isinstance(row, dict)]
@@ -281,8 +280,9 @@ def _git_lines(directory: Path, *arguments: str) -> list[str]:
 def _run(command: list[str], what: str) -> str:
     outcome = subprocess.run(command, capture_output=True, text=True, check=False)
     if outcome.returncode:
-        said = (outcome.stderr or outcome.stdout).strip()[-2000:]
-        message = f"{what} failed ({' '.join(command[:4])} …): {said}"
+        lines = (outcome.stderr or outcome.stdout).strip().splitlines()
+        said = "\n".join([line for line in lines if line.startswith("ERROR: ")][-2:] or lines[-20:])
+        message = f"{what} failed ({' '.join(command[:4])} …):\n{said}"
         raise PreparationError(message)
     return outcome.stdout
 

@@ -1,109 +1,36 @@
-"""The scripted backend over real sockets: what an OpenAI client gets from it, and what it notices about a client."""
+"""The scripted backend over real sockets: what an OpenAI client gets from it, and how it starts and stops."""
 
 import asyncio
-import hashlib
 import json
 import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import httpx2
-import openai
 import pytest
 from openai import AsyncOpenAI
+from scripted_client import (
+    LOOK,
+    THOUGHTS,
+    TOOLS,
+    bash,
+    complete,
+    deltas,
+    events,
+    join,
+    message_of,
+    problem,
+    script,
+    served,
+    tool,
+    until_requests_are,
+    user,
+)
 
 from agent.scripted.script import Script, load_script
 from agent.scripted.server import serve
-
-TOOLS: list[Any] = [
-    {
-        "type": "function",
-        "function": {
-            "name": "bash",
-            "description": "Run a command.",
-            "parameters": {"type": "object", "properties": {"command": {"type": "string"}}, "required": ["command"]},
-        },
-    }
-]
-SYSTEM = {"role": "system", "content": "You work in a repository and use the tools that you have been given."}
-THOUGHTS = "The file has to be read before anything can be said about it, so that comes first, and then the edit."
-
-
-def script(*replies: dict[str, Any], **settings: Any) -> Script:
-    return Script.model_validate({"scripted": "test", "conversations": [{"replies": list(replies)}], **settings})
-
-
-def bash(command: str) -> dict[str, Any]:
-    return {"name": "bash", "arguments": {"command": command}}
-
-
-LOOK = {"reasoning": THOUGHTS, "content": "Let me read it.", "tool_calls": [bash("cat slugify.py"), bash("ls")]}
-
-
-@asynccontextmanager
-async def served(scripted: Script) -> AsyncGenerator[httpx2.AsyncClient]:
-    """A plain HTTP client of a served script."""
-    async with serve(scripted) as url, httpx2.AsyncClient(base_url=url.removesuffix("/v1"), timeout=30) as client:
-        yield client
-
-
-def user(content: str = "Mend slugify.") -> dict[str, Any]:
-    return {"role": "user", "content": content}
-
-
-async def complete(client: httpx2.AsyncClient, *messages: dict[str, Any], **fields: Any) -> httpx2.Response:
-    return await client.post("/v1/chat/completions", json={"model": "any", "messages": messages, **fields})
-
-
-async def read_stream(client: httpx2.AsyncClient, received: list[bytes]) -> None:
-    """Read a stream into `received`, as far as it comes."""
-    body = {"messages": [user()], "stream": True}
-    async with client.stream("POST", "/v1/chat/completions", json=body) as response:
-        async for piece in response.aiter_bytes():
-            received.append(piece)
-
-
-def events(response: httpx2.Response) -> list[dict[str, Any]]:
-    """The events of a stream that ended as it should."""
-    assert response.headers["content-type"].startswith("text/event-stream")
-    *data, end, rest = response.text.split("\n\n")
-    assert (end, rest) == ("data: [DONE]", "")
-    return [json.loads(each.removeprefix("data: ")) for each in data]
-
-
-def deltas(response: httpx2.Response) -> list[dict[str, Any]]:
-    return [chunk["choices"][0]["delta"] for chunk in events(response) if chunk["choices"]]
-
-
-def join(all_deltas: list[dict[str, Any]], key: str) -> str:
-    return "".join(delta.get(key) or "" for delta in all_deltas)
-
-
-def message_of(response: httpx2.Response) -> dict[str, Any]:
-    assert response.status_code == 200, response.text
-    return response.json()["choices"][0]["message"]
-
-
-async def until_requests_are(client: httpx2.AsyncClient, url: str, count: int) -> None:
-    while (await client.get(url.removesuffix("v1") + "scripted/requests")).json()["total"] < count:
-        await asyncio.sleep(0.01)  # noqa: ASYNC110 - there is nothing to wait on in another process' place
-
-
-def tool(content: str) -> dict[str, Any]:
-    return {"role": "tool", "tool_call_id": "any", "content": content}
-
-
-def problem(response: httpx2.Response) -> str:
-    return response.json()["error"]["message"]
-
-
-async def journal(client: httpx2.AsyncClient) -> list[dict[str, Any]]:
-    return (await client.get("/scripted/requests")).json()["requests"]
 
 
 class TestProtocol:
@@ -307,68 +234,6 @@ class TestRefusals:
         assert (error["n_ctx"], error["n_prompt_tokens"] > 200) == (100, True)
         assert "100 tokens" in error["message"]
         assert f"{error['n_prompt_tokens']} input tokens" in error["message"]
-
-
-class TestFaults:
-    async def test_an_http_error_is_answered_so_many_times_for_each_task(self):
-        fault = {"fault": {"status": 503, "message": "Overloaded.", "retry_after": 1}, "times": 2}
-        async with served(script(LOOK, fault, {"content": "Two."})) as client:
-            first = message_of(await complete(client, user()))
-            answers = [await complete(client, user(), first, tool("a"), tool("b")) for _ in range(3)]
-            other_task = await complete(client, user("Another task."), first, tool("a"), tool("b"))
-        assert [answer.status_code for answer in [*answers, other_task]] == [503, 503, 200, 503]
-        assert (problem(answers[0]), answers[0].headers["retry-after"]) == ("Overloaded.", "1")
-
-    async def test_a_stalled_request_gets_nothing_until_the_reply_comes(self):
-        async with served(script({"fault": {"stall": 30}}, LOOK)) as client:
-            with pytest.raises(httpx2.ReadTimeout):
-                await client.post("/v1/chat/completions", json={"messages": [user()]}, timeout=0.3)
-            message = message_of(await complete(client, user()))
-        assert message["content"] == "Let me read it."
-
-    async def test_after_a_stall_the_next_entry_is_played(self):
-        faults = [{"fault": {"stall": 0.01}}, {"fault": {"status": 500}}]
-        async with served(script(*faults, LOOK)) as client:
-            answers = [(await complete(client, user())).status_code for _ in range(2)]
-        assert answers == [500, 200]
-
-    async def test_a_cut_stream_ends_with_the_connection(self):
-        async with served(script({"fault": {"break_stream": "cut"}}, LOOK)) as client:
-            received: list[bytes] = []
-            with pytest.raises(httpx2.RemoteProtocolError):
-                await read_stream(client, received)
-            again = await complete(client, user(), stream=True)
-            first, second = await journal(client)
-        assert THOUGHTS[:10].encode() in b"".join(received)
-        assert b'finish_reason":"' not in b"".join(received)
-        assert join(deltas(again), "content") == "Let me read it."
-        assert first["last_byte"] is None
-        assert second["last_byte"] is not None
-
-    async def test_a_chunk_that_is_no_json_and_no_end_after_it(self):
-        async with served(script({"fault": {"break_stream": "invalid_json"}}, LOOK)) as client:
-            response = await complete(client, user(), stream=True)
-        *good, bad, rest = response.text.split("\n\n")
-        assert rest == ""
-        assert all(json.loads(each.removeprefix("data: ")) for each in good)
-        with pytest.raises(json.JSONDecodeError):
-            json.loads(bad.removeprefix("data: "))
-
-    async def test_an_error_event_in_the_middle_of_a_stream(self):
-        scripted = script({"fault": {"break_stream": "error_event"}}, LOOK)
-        async with serve(scripted) as url, AsyncOpenAI(base_url=url, api_key="none") as client:
-            stream = await client.chat.completions.create(
-                model="any", messages=[{"role": "user", "content": "x"}], stream=True
-            )
-            with pytest.raises(openai.APIError, match="in the middle of the stream"):
-                _ = [chunk async for chunk in stream]
-
-    async def test_without_a_stream_half_a_body_comes(self):
-        async with served(script({"fault": {"break_stream": "cut"}}, LOOK)) as client:
-            response = await complete(client, user())
-        assert response.status_code == 200
-        with pytest.raises(json.JSONDecodeError):
-            response.json()
 
 
 class TestServing:

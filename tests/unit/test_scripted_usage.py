@@ -2,66 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from typing import Any
 
-import httpx2
-
-from agent.scripted.script import Script
-from agent.scripted.server import serve
-
-TOOLS: list[Any] = [
-    {
-        "type": "function",
-        "function": {
-            "name": "bash",
-            "description": "Run a command.",
-            "parameters": {"type": "object", "properties": {"command": {"type": "string"}}, "required": ["command"]},
-        },
-    }
-]
-SYSTEM = {"role": "system", "content": "You work in a repository and use the tools that you have been given."}
-THOUGHTS = "The file has to be read before anything can be said about it, so that comes first, and then the edit."
-
-
-def script(*replies: dict[str, Any], **settings: Any) -> Script:
-    return Script.model_validate({"scripted": "test", "conversations": [{"replies": list(replies)}], **settings})
-
-
-def bash(command: str) -> dict[str, Any]:
-    return {"name": "bash", "arguments": {"command": command}}
-
-
-LOOK = {"reasoning": THOUGHTS, "content": "Let me read it.", "tool_calls": [bash("cat slugify.py"), bash("ls")]}
-
-
-@asynccontextmanager
-async def served(scripted: Script) -> AsyncGenerator[httpx2.AsyncClient]:
-    """A plain HTTP client of a served script."""
-    async with serve(scripted) as url, httpx2.AsyncClient(base_url=url.removesuffix("/v1"), timeout=30) as client:
-        yield client
-
-
-def user(content: str = "Mend slugify.") -> dict[str, Any]:
-    return {"role": "user", "content": content}
-
-
-async def complete(client: httpx2.AsyncClient, *messages: dict[str, Any], **fields: Any) -> httpx2.Response:
-    return await client.post("/v1/chat/completions", json={"model": "any", "messages": messages, **fields})
-
-
-def message_of(response: httpx2.Response) -> dict[str, Any]:
-    assert response.status_code == 200, response.text
-    return response.json()["choices"][0]["message"]
-
-
-def tool(content: str) -> dict[str, Any]:
-    return {"role": "tool", "tool_call_id": "any", "content": content}
-
-
-async def journal(client: httpx2.AsyncClient) -> list[dict[str, Any]]:
-    return (await client.get("/scripted/requests")).json()["requests"]
+from scripted_client import LOOK, SYSTEM, TOOLS, complete, journal, message_of, script, served, tool, user
 
 
 class TestPrefixCache:
@@ -130,8 +73,9 @@ class TestPrefixCache:
     async def test_totals_add_up_in_both_forms(self):
         async with served(script(LOOK)) as client:
             whole = (await complete(client, user())).json()["usage"]
-            chunks = json_events(await complete(client, user(), stream=True, stream_options={"include_usage": True}))
-        streamed = chunks[-1]["usage"]
+            stream = await complete(client, user(), stream=True, stream_options={"include_usage": True})
+        *_, last, _done, _rest = stream.text.split("\n\n")
+        streamed = json.loads(last.removeprefix("data: "))["usage"]
         assert whole["total_tokens"] == whole["prompt_tokens"] + whole["completion_tokens"]
         assert 0 < whole["completion_tokens_details"]["reasoning_tokens"] < whole["completion_tokens"]
         assert {**streamed, "prompt_tokens_details": None} == {**whole, "prompt_tokens_details": None}

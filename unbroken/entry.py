@@ -1,0 +1,74 @@
+"""The console commands. Each first makes sure that our own packages are imported, then hands over to its app."""
+
+import sys
+import traceback
+from typing import TYPE_CHECKING
+
+from unbroken.own_packages import forget_python_path, import_own
+
+if TYPE_CHECKING:
+    import typer
+
+OK, ERROR, USAGE, INTERRUPTED = 0, 1, 2, 130
+
+
+def agent() -> None:
+    """The command `agent`."""
+    _run("agent", sys.argv[1:])
+
+
+def evals() -> None:
+    """The command `evals`."""
+    _run("evals", sys.argv[1:])
+
+
+def results() -> None:
+    """The command `results`."""
+    _run("results", sys.argv[1:])
+
+
+def unbroken() -> None:
+    """The command `unbroken`, which has the other three as its subcommands."""
+    names = ("agent", "evals", "results")
+    arguments = sys.argv[1:]
+    if arguments and arguments[0] in names:
+        _run(arguments[0], arguments[1:])
+    if arguments == ["--version"]:
+        from unbroken import __version__
+
+        print(f"unbroken {__version__}")
+        sys.exit(OK)
+    print(f"usage: unbroken {{{'|'.join(names)}}} ...\n\nEach is a command of its own as well; try `agent --help`.")
+    sys.exit(OK if arguments in ([], ["--help"]) else USAGE)
+
+
+def _run(name: str, arguments: list[str]) -> None:
+    """Run a command. What goes wrong is one sentence on stderr; `--debug` adds the traceback."""
+    forget_python_path()
+    debug = "--debug" in arguments
+    application: typer.Typer = import_own(f"unbroken.commands.{name}").application
+    try:
+        application([argument for argument in arguments if argument != "--debug"], prog_name=name)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except Exception as error:  # the boundary of the process: a person reads this
+        if debug:
+            traceback.print_exc()
+        print(f"error: {error or type(error).__name__}", file=sys.stderr)
+        if not debug and not _is_expected(error):
+            print(f"({type(error).__name__}; --debug shows where)", file=sys.stderr)
+        sys.exit(exit_code(error))
+
+
+def exit_code(error: BaseException) -> int:
+    """The exit code for an error that reaches the process: 2 for bad input, 5 for a backend that is not there."""
+    from agent.backend import BackendUnreachableError
+
+    if isinstance(error, BackendUnreachableError):
+        return 5
+    return USAGE if isinstance(error, ValueError) else ERROR
+
+
+def _is_expected(error: Exception) -> bool:
+    """Whether the message says all: errors of ours do, anything else may need its traceback."""
+    return type(error).__module__.split(".")[0] in ("unbroken", "agent", "tools", "evals", "runners", "results")
