@@ -21,7 +21,7 @@ OFFICIAL = "official"
 """The verifier that follows the benchmark's published protocol."""
 
 TrialState = Literal["resolved", "not resolved", "error", "open"]
-"""`error`: one that left the trial without a verdict. `open`: not started, running, killed, or waiting for a verdict."""
+"""`error`: one kept the trial from a verdict. `open`: not started, running, killed, or waiting for a verdict."""
 
 
 class TrialResult(Record):

@@ -1,6 +1,7 @@
 """How sure a figure is. What cannot be known is None, never a guess."""
 
 import math
+from statistics import NormalDist
 
 from results.records.base import Record
 
@@ -29,15 +30,9 @@ def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> Interva
         raise ValueError(message)
     if n == 0:
         return None
-    squared = _normal_quantile(0.5 + confidence / 2) ** 2
+    squared = NormalDist().inv_cdf(0.5 + confidence / 2) ** 2
     centre = (successes + squared / 2) / (n + squared)
     reach = math.sqrt(squared * (successes * (n - successes) / n + squared / 4)) / (n + squared)
     low = 0.0 if successes == 0 else centre - reach
     high = 1.0 if successes == n else centre + reach
     return Interval(low=low, high=high, confidence=confidence)
-
-
-def _normal_quantile(probability: float) -> float:
-    from scipy.special import ndtri  # half the import time of scipy.stats
-
-    return float(ndtri(probability))

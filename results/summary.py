@@ -33,8 +33,8 @@ class RunSummary(Record):
 
     @property
     def who(self) -> str:
-        """Agent and backend."""
-        return one_line(f"{self.agent} · {wording.backend(self.backend)}")
+        """Agent and backend: `default on scripted/careful (scripted)`; the agent alone where it needs no model."""
+        return one_line(f"{self.agent} on {wording.backend(self.backend)}" if self.backend else self.agent)
 
 
 class RunDetails(Record):
@@ -105,7 +105,7 @@ def score_cells(summary: RunSummary) -> dict[str, str]:
     cells = {
         "run": one_line(summary.run_id),
         "benchmark": one_line(summary.benchmark),
-        "agent · backend": summary.who,
+        "agent on backend": summary.who,
         "resolved": wording.resolved(of),
         "95% interval": wording.interval(of.interval),
         "open": str(of.open),
@@ -138,6 +138,8 @@ def trial_cells(trial: TrialResult, *, with_model: bool = True) -> dict[str, str
         "cost": wording.dollars(trial.cost),
         "time": wording.duration(trial.time.total),
     }
+    if not trial.tries:
+        cells |= dict.fromkeys(("steps", "tokens", "cost", "time"), wording.NONE)
     return cells if with_model else _without_model(cells)
 
 

@@ -62,6 +62,8 @@ def backend(description: BackendDescription | None) -> str:
 
 def tokens(usage: Usage) -> str:
     """`prompt 1,000 (cached 800, 80.0%), output 100 (reasoning 60)`."""
+    if usage == Usage():
+        return UNKNOWN
     share = cached_share(usage)
     cached = count(usage.cached_tokens) + ("" if share is None else f", {percent(share)}")
     return (

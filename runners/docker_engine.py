@@ -5,7 +5,7 @@ import os
 import stat
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast
 
 from tools.sandbox import SandboxError
 
@@ -42,6 +42,12 @@ def connect() -> "DockerClient":
         message = f"the Docker engine at {address} speaks API {client.api.api_version}; {OLDEST_API} or later is needed"
         raise EngineUnavailableError(message)
     return client
+
+
+def engine_version(client: "DockerClient") -> str:
+    """The engine's own version."""
+    answer = cast("dict[str, str]", client.version())  # pyright: ignore[reportUnknownMemberType]
+    return answer["Version"]
 
 
 async def in_thread(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:

@@ -76,3 +76,10 @@ def sampling(temperature: float | None, top_p: float | None, max_output: int | N
     """What is sent with every request; what is not given is left to the server."""
     values = {"temperature": temperature, "top_p": top_p, "max_tokens": max_output}
     return {name: value for name, value in values.items() if value is not None}
+
+
+def runs_directory(path: Path | None) -> Path:
+    """Where runs are recorded: what was given, or this user's own place."""
+    from results.run_directory import default_runs_directory
+
+    return path or default_runs_directory()

@@ -1,0 +1,102 @@
+"""What turns a task into work: the model in our loop, the benchmark's own solution, or nothing at all."""
+
+import time
+from dataclasses import dataclass
+from typing import Protocol
+
+from agent.approval import Approval
+from agent.backend import Backend
+from agent.limits import Budget
+from agent.listener import Listener
+from agent.loop import Agent
+from agent.workspace import Workspace, WorkspaceError
+from evals.swebench.dataset import Row
+from evals.swebench.tasks import Prompts
+from results.records.events import StartEvent
+from results.records.manifest import LimitsDescription
+from results.records.outcome import Outcome, TimeSplit
+from results.records.usage import Prices
+from tools.sandbox import Sandbox
+from tools.toolset import make_toolset
+
+
+class TaskAgent(Protocol):
+    """Works on one task after the other, several at a time."""
+
+    @property
+    def name(self) -> str:
+        """`default`, `gold` or `nop`."""
+        ...
+
+    async def work(self, row: Row, sandbox: Sandbox, listener: Listener) -> Outcome:
+        """Work on the task in the sandbox, and say how it ended. Never raises for what the work itself does."""
+        ...
+
+
+@dataclass(frozen=True)
+class ModelAgent:
+    """A model in our loop."""
+
+    backend: Backend
+    toolset: str
+    prompts: Prompts
+    limits: LimitsDescription
+    prices: Prices | None
+    name: str = "default"
+
+    async def work(self, row: Row, sandbox: Sandbox, listener: Listener) -> Outcome:
+        """Run the loop; every call is allowed, since a container of its own is what it can harm."""
+        agent = Agent(
+            backend=self.backend,
+            toolset_name=self.toolset,
+            toolset=make_toolset(self.toolset),
+            sandbox=sandbox,
+            sandbox_name=f"docker:{row.image}",
+            budget=Budget(self.limits, self.prices),
+            approval=Approval("all"),
+            listener=listener,
+        )
+        return await agent.run(self.prompts.instructions(row))
+
+
+@dataclass(frozen=True)
+class GoldAgent:
+    """Applies the benchmark's own solution: what it does not resolve, nobody can."""
+
+    name: str = "gold"
+
+    async def work(self, row: Row, sandbox: Sandbox, listener: Listener) -> Outcome:
+        """Apply the row's patch."""
+        started = time.monotonic()
+        _tell_start(self.name, sandbox, row, listener)
+        try:
+            await Workspace(sandbox).apply(row.patch.encode())
+        except WorkspaceError as error:
+            return Outcome(exit="error", error="image", detail=str(error))
+        return Outcome(exit="submitted", time=TimeSplit(tools=time.monotonic() - started))
+
+
+@dataclass(frozen=True)
+class NopAgent:
+    """Does nothing: what it resolves was never broken."""
+
+    name: str = "nop"
+
+    async def work(self, row: Row, sandbox: Sandbox, listener: Listener) -> Outcome:
+        """Leave everything as it is."""
+        _tell_start(self.name, sandbox, row, listener)
+        return Outcome(exit="submitted")
+
+
+def _tell_start(name: str, sandbox: Sandbox, row: Row, listener: Listener) -> None:
+    listener.event(
+        StartEvent(
+            time=time.time(),
+            agent=name,
+            backend=None,
+            toolset="",
+            tools=[],
+            directory=sandbox.working_directory,
+            sandbox=f"docker:{row.image}",
+        )
+    )

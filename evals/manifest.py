@@ -1,0 +1,47 @@
+"""Puts a run's manifest together: everything that defines its score, and nothing that does not."""
+
+import importlib.metadata
+
+from evals.agents import ModelAgent, TaskAgent
+from evals.swebench.dataset import Dataset
+from evals.swebench.grading import swebench_version
+from evals.swebench.tasks import text_sha256
+from evals.swebench.verifier import EVALUATION_TIMEOUT, NAME
+from results.records.manifest import AgentDescription, BenchmarkDescription, LimitsDescription, Manifest
+
+
+def make_manifest(
+    run_id: str, benchmark: str, dataset: Dataset, agent: TaskAgent, attempts: int, network: str
+) -> Manifest:
+    """The manifest of a run of `agent` on `dataset`."""
+    model = agent if isinstance(agent, ModelAgent) else None
+    return Manifest(
+        run_id=run_id,
+        benchmark=BenchmarkDescription(
+            name=benchmark,
+            source=dataset.source,
+            revision=dataset.revision,
+            content_sha256=dataset.content_sha256(),
+            task_ids=[row.instance_id for row in dataset.rows],
+        ),
+        attempts=attempts,
+        agent=_model_agent(model) if model else AgentDescription(name=agent.name),
+        backend=model.backend.description if model else None,
+        prices=model.prices if model else None,
+        limits=model.limits if model else LimitsDescription(),
+        verifiers={NAME: f"swebench {swebench_version()}"},
+        sandbox={"network": network, "verifier_network": "bridge", "verifier_timeout_seconds": EVALUATION_TIMEOUT},
+        harness_version=importlib.metadata.version("unbroken"),
+    )
+
+
+def _model_agent(agent: ModelAgent) -> AgentDescription:
+    prompts = agent.prompts
+    return AgentDescription(
+        name=agent.name,
+        toolset=agent.toolset,
+        system_prompt=prompts.system,
+        system_prompt_sha256=text_sha256(prompts.system),
+        task_prompt=prompts.task,
+        task_prompt_sha256=text_sha256(prompts.task),
+    )

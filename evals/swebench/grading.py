@@ -1,0 +1,75 @@
+"""Swebench's own grading, asked for over a process of its own (`evals.swebench.grader`)."""
+
+import asyncio
+import importlib.metadata
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from evals.swebench.dataset import Row
+
+_PROGRAM = "from unbroken.own_packages import import_own; import_own('evals.swebench.grader').main()"
+_LONGEST_ANSWER = 64 * 1024 * 1024
+
+
+class GraderError(Exception):
+    """Swebench's grading failed, or its process did."""
+
+
+def swebench_version() -> str:
+    """The version of swebench whose grading this is."""
+    return importlib.metadata.version("swebench")
+
+
+class Grader:
+    """Starts the process at once, so that its import is over when the first trial ends."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+        self._lock = asyncio.Lock()
+
+    @classmethod
+    async def start(cls) -> "Grader":
+        """Start the process; it is ready later, and the first request waits for it."""
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-I", "-c", _PROGRAM,
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+            env=environment, limit=_LONGEST_ANSWER, start_new_session=True,
+        )  # fmt: skip
+        return cls(process)
+
+    async def eval_script(self, row: Row) -> str:
+        """The script that runs the tests, as swebench runs it. Raises GraderError."""
+        return str(await self._request({"operation": "script", "row": row.model_dump(mode="json")}))
+
+    async def report(self, row: Row, patch: str, log: Path) -> dict[str, Any]:
+        """Swebench's report on a log of that script. Raises GraderError."""
+        request = {"operation": "report", "row": row.model_dump(mode="json"), "patch": patch, "log": str(log)}
+        return dict(await self._request(request))
+
+    async def close(self) -> None:
+        """End the process."""
+        if self._process.returncode is None:
+            self._process.kill()
+            await self._process.wait()
+
+    async def _request(self, request: dict[str, Any]) -> Any:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        async with self._lock:
+            try:
+                self._process.stdin.write(json.dumps(request).encode() + b"\n")
+                await self._process.stdin.drain()
+                line = await self._process.stdout.readline()
+            except (ConnectionError, ValueError) as error:
+                raise GraderError("swebench's grading process ended") from error
+        if not line:
+            raise GraderError("swebench's grading process ended; does `python -c 'import swebench.harness'` work?")
+        response = json.loads(line)
+        if "error" in response:
+            message = f"swebench's grading failed: {response['error']}"
+            raise GraderError(message)
+        return response["answer"]

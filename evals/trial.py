@@ -1,0 +1,187 @@
+"""One try at one task, from left to right: sandbox up, agent, harvest; then the verdict.
+
+The work is harvested on every exit: done, at a limit, interrupted, or broken off by an error. The verdict is
+appended before `end.json` closes the try.
+"""
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from agent.listener import Listeners
+from agent.session import Recorder
+from agent.workspace import Workspace, WorkspaceError
+from evals.agents import TaskAgent
+from evals.swebench import clean_room
+from evals.swebench.dataset import Row
+from evals.swebench.grading import GraderError
+from evals.swebench.tasks import DIRECTORY
+from evals.swebench.verifier import OfficialVerifier, verdict
+from results.records.events import EndEvent, PatchEvent
+from results.records.outcome import ErrorSource, Outcome, TimeSplit, TryEnd
+from results.records.verdict import Verdict
+from results.run_directory import TrialDirectory, TryDirectory
+from results.trajectory import TrajectoryWriter
+from runners.docker_engine import ImageUnavailableError, ensure_image
+from runners.docker_sandbox import ContainerSettings, DockerSandbox
+from tools.sandbox import Sandbox, SandboxError
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+HARVEST_TIMEOUT = 300.0
+
+
+@dataclass
+class Janitor:
+    """Closes sandboxes beside the work: no trial waits for a container to go. Await `finish` at the end."""
+
+    _closing: set[asyncio.Task[None]] = field(default_factory=set["asyncio.Task[None]"])
+
+    def close(self, sandbox: Sandbox) -> None:
+        """Begin to close it."""
+        task = asyncio.create_task(sandbox.close())
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    async def finish(self) -> None:
+        """Wait until all are closed."""
+        await asyncio.gather(*self._closing, return_exceptions=True)
+
+
+@dataclass(frozen=True)
+class AgentPhase:
+    """What every try of a run works with."""
+
+    client: "DockerClient"
+    agent: TaskAgent
+    janitor: Janitor
+    network: str
+    run: str
+
+    async def carry_out(self, row: Row, directory: TryDirectory) -> "Harvest":
+        """Let the agent work on `row`, and leave `trajectory.jsonl` and `patch.diff` in the try's folder."""
+        started = time.time()
+        with TrajectoryWriter(directory.trajectory_path) as writer:
+            listener = Listeners(Recorder(writer))
+            image_id = None
+            patch: bytes | None = None
+            try:
+                image_id = await asyncio.to_thread(ensure_image, self.client, row.image)
+                outcome, patch = await self._in_sandbox(row, listener)
+            except ImageUnavailableError as error:
+                outcome = _error("image", error)
+            except SandboxError as error:
+                outcome = _error("sandbox", error)
+            except asyncio.CancelledError:
+                outcome = Outcome(exit="interrupted", error="cancelled", detail="interrupted before the agent began")
+            outcome = _with_whole_time(outcome, time.time() - started)
+            if patch is not None:
+                directory.write_patch(patch)
+                listener.event(
+                    PatchEvent(time=time.time(), patch=patch.decode("utf-8", "replace"), sha256=_sha256(patch))
+                )
+            listener.event(EndEvent(time=time.time(), outcome=outcome))
+        return Harvest(outcome, patch, image_id, started)
+
+    async def _in_sandbox(self, row: Row, listener: Listeners) -> tuple[Outcome, bytes | None]:
+        settings = ContainerSettings(image=row.image, directory=DIRECTORY, network=self.network, run=self.run)
+        sandbox = await DockerSandbox.start(self.client, settings)
+        try:
+            await clean_room.clean(sandbox, row.base_commit, row.image)
+            workspace = Workspace(sandbox)
+            base = await workspace.snapshot()
+            outcome = await self.agent.work(row, sandbox, listener)
+            return await _harvest(workspace, base, outcome)
+        except WorkspaceError as error:
+            return _error("image", error), None
+        finally:
+            self.janitor.close(sandbox)
+
+
+@dataclass(frozen=True)
+class Harvest:
+    """What the agent's phase left. `patch` is None when nothing could be harvested."""
+
+    outcome: Outcome
+    patch: bytes | None
+    image_id: str | None
+    started: float
+
+    @property
+    def can_be_judged(self) -> bool:
+        """Whether there is work, and nobody broke it off."""
+        return self.patch is not None and self.outcome.error is None
+
+
+async def judge(
+    verifier: OfficialVerifier, row: Row, trial: TrialDirectory, directory: TryDirectory, harvest: Harvest
+) -> Verdict | None:
+    """Append the verdict on a try, and close the try. None where there is nothing to judge, or no judge."""
+    outcome = harvest.outcome
+    found: Verdict | None = None
+    if harvest.patch is not None and harvest.can_be_judged:
+        number = trial.next_verdict_number()
+        started = time.time()
+        try:
+            judgement = await verifier.judge(row, harvest.patch, trial.verdict_files(number))
+            found = verdict(
+                judgement,
+                number=number,
+                try_number=directory.number,
+                patch_sha256=_sha256(harvest.patch),
+                image_id=harvest.image_id or "",
+                started=started,
+            )
+            trial.append_verdict(found)
+        except (SandboxError, GraderError) as error:
+            detail = f"the work was not judged: {error}"
+            outcome = outcome.model_copy(update={"error": "verifier", "detail": detail})
+    directory.write_end(_end(trial, directory, harvest, outcome))
+    return found
+
+
+Report = Callable[[TrialDirectory, Outcome, Verdict | None], None]
+"""Told of each trial that is over."""
+
+
+def _end(trial: TrialDirectory, directory: TryDirectory, harvest: Harvest, outcome: Outcome) -> TryEnd:
+    return TryEnd(
+        task_id=trial.task_id,
+        attempt=trial.attempt,
+        number=directory.number,
+        outcome=outcome,
+        started=harvest.started,
+        ended=time.time(),
+        patch_sha256=None if harvest.patch is None else _sha256(harvest.patch),
+        image_id=harvest.image_id,
+    )
+
+
+async def _harvest(workspace: Workspace, base: str, outcome: Outcome) -> tuple[Outcome, bytes | None]:
+    try:
+        async with asyncio.timeout(HARVEST_TIMEOUT):
+            return outcome, await workspace.diff(base)
+    except (SandboxError, WorkspaceError, TimeoutError) as error:
+        if outcome.error is not None:
+            return outcome, None
+        detail = f"the work could not be harvested: {error}"
+        return outcome.model_copy(update={"error": "sandbox", "detail": detail}), None
+
+
+def _error(source: ErrorSource, error: Exception) -> Outcome:
+    return Outcome(exit="error", error=source, detail=str(error))
+
+
+def _with_whole_time(outcome: Outcome, seconds: float) -> Outcome:
+    """Count what the sandbox's start, the clean room and the harvest took as the harness's own time."""
+    split = outcome.time
+    harness = max(split.harness, seconds - split.model - split.tools)
+    return outcome.model_copy(update={"time": TimeSplit(model=split.model, tools=split.tools, harness=harness)})
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

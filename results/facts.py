@@ -1,0 +1,156 @@
+"""A run or a trial as named sentences, the same in the terminal and in the report."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from results import wording
+from results.records.events import BackendDescription
+from results.records.manifest import LimitsDescription, Manifest, SessionRecord
+from results.records.outcome import TryEnd
+from results.records.verdict import TestGroup, Verdict
+from results.score import TrialResult
+from results.summary import RunDetails, TrialDetails, TryDetails, verdict_words
+from results.visible_text import one_line
+
+SCRIPTED_NOTICE = "scripted: it plays back what a file says, so this score says nothing about any model"
+_SHOWN_TESTS = 50
+
+Fact = tuple[str, str]
+
+
+def run_facts(details: RunDetails) -> list[Fact]:
+    """What a run was, what it came to, and what it took."""
+    of = details.summary.score
+    facts = [("run", details.summary.run_id), ("folder", details.summary.path)]
+    facts += _manifest_facts(details.manifest, details.manifest_sha256)
+    facts.append(("started", _starts(details.sessions)))
+    facts += [
+        ("resolved", f"{wording.resolved(of)}, 95% interval {wording.interval(of.interval)} (Wilson)"),
+        ("open", f"{of.open} of {len(details.trials)} trials"),
+        ("errors", wording.errors(of)),
+    ]
+    if of.judged_errors:
+        facts.append(("", f"{of.judged_errors} more ended in an error, but were judged, and are counted"))
+    if details.manifest.backend:
+        facts += [("tokens", wording.tokens(of.usage)), ("cost", wording.dollars(of.cost))]
+    return [*facts, ("time", wording.time_split(of.time))]
+
+
+def trial_facts(details: TrialDetails, *, with_model: bool = True) -> list[Fact]:
+    """How a trial ended, why, and where its files lie."""
+    result = details.result
+    facts = [("task", one_line(result.task_id)), ("attempt", str(result.attempt)), ("folder", details.path)]
+    facts += outcome_facts(result, with_model=with_model)
+    for one in details.tries:
+        facts.append((f"try {one.number}", _try_sentence(one.end)))
+        facts += [("", path) for path in _files(one)]
+    for verdict in details.verdicts:
+        facts.append((f"verdict {verdict.number}", f"try {verdict.try_number} {_verdict_sentence(verdict)}"))
+    if error := _last_error(details.tries):
+        facts.append(("last error", error))
+    return facts
+
+
+def outcome_facts(result: TrialResult, *, with_model: bool = True) -> list[Fact]:
+    """The three facts about the end of a trial, and what it took."""
+    facts = [("exit", result.exit or wording.NONE), ("error", result.error or "none")]
+    if result.detail:
+        facts.append(("detail", one_line(result.detail, 2_000)))
+    facts.append(("verdict", _verdict_sentence(result.verdict) if result.verdict else verdict_words(result)))
+    if result.verdict:
+        facts += _failing_tests(result.verdict)
+    facts.append(("steps", str(result.steps)))
+    if with_model:
+        facts += [("tokens", wording.tokens(result.usage)), ("cost", wording.dollars(result.cost))]
+    return [*facts, ("time", wording.time_split(result.time))]
+
+
+def _manifest_facts(manifest: Manifest, sha256: str) -> Iterator[Fact]:
+    benchmark = manifest.benchmark
+    revision = f", revision {benchmark.revision}" if benchmark.revision else ""
+    size = f"{_number(len(benchmark.task_ids), 'task')}, {_number(manifest.attempts, 'attempt')} each"
+    yield "benchmark", one_line(f"{benchmark.name} from {benchmark.source}{revision}: {size}")
+    agent = manifest.agent
+    yield "agent", one_line(agent.name + (f", toolset {agent.toolset}" if agent.toolset else ""))
+    yield "backend", _backend(manifest.backend)
+    if manifest.backend and manifest.backend.scripted:
+        yield "", SCRIPTED_NOTICE
+    if manifest.backend and manifest.backend.sampling:
+        yield "sampling", one_line(_pairs(manifest.backend.sampling), 500)
+    yield "limits", _limits(manifest.limits)
+    yield "verifiers", one_line(_pairs(manifest.verifiers) or "none")
+    yield "manifest", f"{sha256[:16]}, format {manifest.format}, harness {one_line(manifest.harness_version)}"
+
+
+def _backend(backend: BackendDescription | None) -> str:
+    if backend is None:
+        return wording.backend(backend)
+    window = f", context {backend.context_window:,}" if backend.context_window else ""
+    return one_line(f"{wording.backend(backend)} at {backend.base_url}, dialect {backend.dialect}{window}")
+
+
+def _limits(limits: LimitsDescription) -> str:
+    stated = {
+        "steps": None if limits.steps is None else f"{limits.steps:,}",
+        "tokens": None if limits.tokens is None else f"{limits.tokens:,}",
+        "time": None if limits.seconds is None else wording.duration(limits.seconds),
+        "cost": None if limits.cost is None else wording.dollars(limits.cost),
+    }
+    return ", ".join(f"{name} {value}" for name, value in stated.items() if value is not None) or "none"
+
+
+def _starts(sessions: list[SessionRecord]) -> str:
+    if not sessions:
+        return wording.UNKNOWN
+    more = f", {len(sessions)} starts" if len(sessions) > 1 else ""
+    return f"{wording.moment(sessions[0].started)} on {one_line(sessions[0].machine)}{more}"
+
+
+def _try_sentence(end: TryEnd | None) -> str:
+    if end is None:
+        return "running, or killed"
+    outcome = end.outcome
+    error = f", error {outcome.error}" if outcome.error else ""
+    return f"exit {outcome.exit}{error}, {_number(outcome.steps, 'step')}, {wording.duration(end.ended - end.started)}"
+
+
+def _verdict_sentence(verdict: Verdict) -> str:
+    said = ["resolved" if verdict.resolved else "not resolved", f"by {verdict.verifier} ({verdict.verifier_version})"]
+    if verdict.status != "graded":
+        said.append(f"because {verdict.status.replace('_', ' ')}")
+    groups = {"fail-to-pass": verdict.fail_to_pass, "pass-to-pass": verdict.pass_to_pass}
+    counts = ", ".join(f"{name} {_passed(group)}" for name, group in groups.items() if group.passed or group.failed)
+    said += [counts] if counts else []
+    return one_line(", ".join(said) + (f": {verdict.detail}" if verdict.detail else ""), 500)
+
+
+def _failing_tests(verdict: Verdict) -> Iterator[Fact]:
+    failed = [*verdict.fail_to_pass.failed, *verdict.pass_to_pass.failed]
+    name = "failing tests"
+    for test in failed[:_SHOWN_TESTS]:
+        yield name, one_line(test)
+        name = ""
+    if len(failed) > _SHOWN_TESTS:
+        yield name, f"and {len(failed) - _SHOWN_TESTS} more"
+
+
+def _last_error(tries: Iterable[TryDetails]) -> str | None:
+    ends = [one.end for one in tries if one.end is not None and one.end.outcome.error is not None]
+    return f"try {ends[-1].number}: {one_line(ends[-1].outcome.detail or wording.UNKNOWN, 2_000)}" if ends else None
+
+
+def _files(one: TryDetails) -> list[str]:
+    paths = [Path(one.path) / name for name in ("trajectory.jsonl", "patch.diff")]
+    return [str(path) for path in paths if path.exists()]
+
+
+def _passed(group: TestGroup) -> str:
+    return f"{len(group.passed)}/{len(group.passed) + len(group.failed)}"
+
+
+def _pairs(values: Mapping[str, object]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items())
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}" + ("" if count == 1 else "s")

@@ -1,0 +1,273 @@
+"""The command `evals`."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from unbroken.commands import options
+
+if TYPE_CHECKING:
+    from evals.agents import TaskAgent
+    from evals.run import RunResult
+    from evals.swebench.dataset import Dataset
+    from results.records.manifest import LimitsDescription
+    from results.records.outcome import Outcome
+    from results.records.usage import Prices
+    from results.records.verdict import Verdict
+    from results.run_directory import TrialDirectory
+
+application = typer.Typer(
+    rich_markup_mode=None, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    help="Measure how good a model is in this harness.",
+)  # fmt: skip
+
+DONE, ERROR, INTERRUPTED = 0, 1, 130
+STEPS_UNLESS_GIVEN = 250
+
+Concurrency = Annotated[int, typer.Option(min=1, help="Trials whose agents work at the same time.")]
+Network = Annotated[str, typer.Option(help="The network of the agent's containers: none or bridge.")]
+
+
+@application.callback()
+def evals() -> None:
+    """Measure how good a model is in this harness."""
+
+
+@application.command()
+def demo(
+    backend: options.Backend = None,
+    model: options.Model = None,
+    runs: options.Runs = None,
+    concurrency: Concurrency = 2,
+    max_steps: options.MaxSteps = STEPS_UNLESS_GIVEN,
+    max_output: options.MaxOutput = None,
+    temperature: options.Temperature = None,
+    top_p: options.TopP = None,
+    thinking: options.Thinking = True,
+    api_key_env: options.ApiKeyEnv = options.KEY_VARIABLE,
+    stall_timeout: options.StallTimeout = 600.0,
+) -> None:
+    """Run the six bundled tasks with two scripted backends, or with a live model (--backend)."""
+    from agent.backends import BackendOptions
+
+    setup = _Setup(
+        backend_options=BackendOptions(
+            model=model,
+            key_variable=api_key_env,
+            sampling=options.sampling(temperature, top_p, max_output),
+            thinking=thinking,
+            stall_timeout=stall_timeout,
+        ),
+        toolset="bash+editor",
+        limits=options.limits(max_steps, None, None, None),
+        prices=None,
+    )
+    raise typer.Exit(asyncio.run(_demo(backend, setup, options.runs_directory(runs), concurrency)))
+
+
+@application.command()
+def swebench(
+    dataset: Annotated[str, typer.Option(help="verified, or a .parquet, .json or .jsonl file of rows.")],
+    instances: Annotated[
+        str, typer.Option(help="Instance ids, separated by commas; * and ? stand for any text. All unless given.")
+    ] = "",
+    agent: Annotated[
+        str, typer.Option(help="default (a model), gold (the dataset's patch) or nop (nothing).")
+    ] = "default",
+    backend: options.Backend = None,
+    model: options.Model = None,
+    runs: options.Runs = None,
+    attempts: Annotated[int, typer.Option(min=1, help="Attempts at each task.")] = 1,
+    concurrency: Concurrency = 4,
+    verifications: Annotated[int, typer.Option(min=1, help="Trials that are judged at the same time.")] = 2,
+    network: Network = "none",
+    toolset: options.Toolset = "bash+editor",
+    max_steps: options.MaxSteps = STEPS_UNLESS_GIVEN,
+    max_tokens: options.MaxTokens = None,
+    max_time: options.MaxTime = None,
+    max_cost: options.MaxCost = None,
+    price: options.Price = None,
+    temperature: options.Temperature = None,
+    top_p: options.TopP = None,
+    max_output: options.MaxOutput = None,
+    thinking: options.Thinking = True,
+    api_key_env: options.ApiKeyEnv = options.KEY_VARIABLE,
+    stall_timeout: options.StallTimeout = 600.0,
+) -> None:
+    """Run SWE-bench tasks in Docker and judge them with swebench's own grading.
+
+    Exit: 0 every trial has a verdict, 1 some have none, 2 usage, 5 backend unreachable, 130 interrupted.
+    """
+    from agent.backends import BackendOptions
+    from evals.run import RunSettings
+    from evals.swebench.dataset import load_dataset
+
+    setup = _Setup(
+        backend_options=BackendOptions(
+            model=model,
+            key_variable=api_key_env,
+            sampling=options.sampling(temperature, top_p, max_output),
+            thinking=thinking,
+            stall_timeout=stall_timeout,
+        ),
+        toolset=toolset,
+        limits=options.limits(max_steps, max_tokens, max_time, max_cost),
+        prices=options.prices(price),
+    )
+    setup.check()
+    selected = load_dataset(dataset).select([name.strip() for name in instances.split(",") if name.strip()])
+    settings = RunSettings(concurrency=concurrency, verifications=verifications, network=_network(network))
+    code = asyncio.run(_swebench(selected, agent, backend, setup, options.runs_directory(runs), attempts, settings))
+    raise typer.Exit(code)
+
+
+@dataclass(frozen=True)
+class _Setup:
+    """How a model is asked, for every command that asks one."""
+
+    backend_options: Any
+    toolset: str
+    limits: "LimitsDescription"
+    prices: "Prices | None"
+
+    def check(self) -> None:
+        """Raise ValueError for what could not work, before anything is started."""
+        from agent.limits import Budget
+        from tools.toolset import make_toolset
+
+        Budget(self.limits, self.prices)
+        make_toolset(self.toolset)
+
+
+async def _swebench(
+    dataset: "Dataset", agent: str, backend: str | None, setup: _Setup, runs: Path, attempts: int, settings: Any
+) -> int:
+    async with _agent(agent, backend, setup) as task_agent:
+        name = Path(dataset.source).stem
+        run_id, result = await _run(f"swebench:{name}", dataset, task_agent, runs, attempts, settings)
+    typer.echo(f"\nresults show {run_id}" + _runs_option(runs))
+    return _exit_code(result)
+
+
+async def _demo(backend: str | None, setup: _Setup, runs: Path, concurrency: int) -> int:
+    import time
+
+    from evals.demo.suite import SCRIPTS, build_images, load_rows
+
+    from evals.run import RunSettings
+    from evals.swebench.dataset import Dataset, Row
+    from results.records.manifest import Group
+    from results.report import print_score_table, write_report
+    from results.run_directory import new_run_id, write_group
+    from runners.docker_engine import connect
+
+    client = await asyncio.to_thread(connect)
+    rows = load_rows()
+    await build_images(client, rows, typer.echo)
+    dataset = Dataset("evals/demo", None, [Row.model_validate(row) for row in rows])
+    run_ids: list[str] = []
+    worst = DONE
+    for choice in [backend] if backend else [f"scripted:{path}" for path in SCRIPTS.values()]:
+        async with _agent("default", choice, setup) as agent:
+            run_id, result = await _run("demo", dataset, agent, runs, 1, RunSettings(concurrency=concurrency))
+        run_ids.append(run_id)
+        worst = max(worst, _exit_code(result))
+    group = Group(group_id=new_run_id("demo"), title="The demo suite", created=time.time(), run_ids=run_ids)
+    write_group(runs, group)
+    report = write_report(runs, group)
+    typer.echo("")
+    print_score_table(runs, group)
+    typer.echo(f"\nreport: {report}")
+    return worst
+
+
+async def _run(
+    benchmark: str, dataset: "Dataset", agent: "TaskAgent", runs: Path, attempts: int, settings: Any
+) -> "tuple[str, RunResult]":
+    from evals.manifest import make_manifest
+    from evals.run import carry_out
+    from results.run_directory import RunDirectory, new_run_id
+
+    label = f"{benchmark}-{_label(agent)}"
+    manifest = make_manifest(new_run_id(label), benchmark, dataset, agent, attempts, settings.network)
+    run = RunDirectory.create(runs, manifest)
+    total = len(dataset.rows) * attempts
+    typer.echo(f"run {manifest.run_id}: {total} trials, {_who(agent)}")
+    return manifest.run_id, await carry_out(run, dataset.rows, agent, settings, _Progress(total))
+
+
+class _Progress:
+    """Prints a line for each trial that is over."""
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._over = 0
+
+    def __call__(self, trial: "TrialDirectory", outcome: "Outcome", verdict: "Verdict | None") -> None:
+        self._over += 1
+        judged = "no verdict" if verdict is None else "resolved" if verdict.resolved else "not resolved"
+        why = f" ({verdict.detail})" if verdict and verdict.detail else ""
+        error = f"  {outcome.error} error: {outcome.detail}" if outcome.error else ""
+        typer.echo(
+            f"[{self._over}/{self._total}] {trial.task_id}  {judged}{why}  "
+            f"{outcome.exit}, {outcome.steps} steps, {outcome.time.total:.1f} s{error}"
+        )
+
+
+@asynccontextmanager
+async def _agent(name: str, backend: str | None, setup: _Setup) -> "AsyncGenerator[TaskAgent]":
+    from agent.backends import open_backend
+    from evals.agents import GoldAgent, ModelAgent, NopAgent
+    from evals.swebench.tasks import Prompts
+
+    match name:
+        case "gold":
+            yield GoldAgent()
+        case "nop":
+            yield NopAgent()
+        case "default":
+            async with open_backend(backend, setup.backend_options) as opened:
+                yield ModelAgent(opened, setup.toolset, Prompts.default(), setup.limits, setup.prices)
+        case _:
+            message = f"{name!r} is no agent; there are: default, gold, nop"
+            raise typer.BadParameter(message, param_hint="--agent")
+
+
+def _label(agent: "TaskAgent") -> str:
+    from evals.agents import ModelAgent
+
+    return agent.backend.description.model.rpartition("/")[2] if isinstance(agent, ModelAgent) else agent.name
+
+
+def _who(agent: "TaskAgent") -> str:
+    from evals.agents import ModelAgent
+
+    if not isinstance(agent, ModelAgent):
+        return f"agent {agent.name}"
+    description = agent.backend.description
+    scripted = " (scripted: replies come from a file, not from a model)" if description.scripted else ""
+    return f"{description.model} at {description.base_url}{scripted}"
+
+
+def _network(name: str) -> str:
+    if name not in ("none", "bridge"):
+        message = f"{name!r} is no network; there are: none, bridge"
+        raise typer.BadParameter(message, param_hint="--network")
+    return name
+
+
+def _runs_option(runs: Path) -> str:
+    from results.run_directory import default_runs_directory
+
+    return "" if runs == default_runs_directory() else f" --runs {runs}"
+
+
+def _exit_code(result: "RunResult") -> int:
+    if result.interrupted:
+        return INTERRUPTED
+    return ERROR if result.errors else DONE
