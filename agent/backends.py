@@ -1,18 +1,21 @@
 """From what a person writes after `--backend` to a backend: a name, a URL, `scripted:FILE`, or nothing at all."""
 
-import json
+import http.client
 import os
 import urllib.error
 import urllib.request
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from agent.backend import BackendUnreachableError
+from pydantic import BaseModel, ValidationError
+
+from agent.backend import BackendError, BackendUnreachableError
+from agent.background import in_background
 from results.records.events import BackendDescription
 
 if TYPE_CHECKING:
@@ -31,10 +34,25 @@ KEY_VARIABLE = "UNBROKEN_API_KEY"
 SCRIPTED = "scripted:"
 _LOCAL_TIMEOUT = 5.0
 _REMOTE_TIMEOUT = 30.0
+_LONGEST_LIST = 4 * 1024 * 1024
+_SHOWN_MODELS = 20
 
 
 class BackendChoiceError(ValueError):
     """What was asked for is no backend, or not enough to choose one."""
+
+
+class ServedModel(BaseModel):
+    """One entry of a server's list of models."""
+
+    id: str
+    owned_by: Any = None
+    max_model_len: Any = None
+    """vLLM's and SGLang's context window in tokens."""
+
+
+class _ModelList(BaseModel):
+    data: list[ServedModel]
 
 
 @dataclass(frozen=True)
@@ -47,13 +65,17 @@ class BackendOptions:
     sampling: Mapping[str, Any] = field(default_factory=dict[str, Any])
     thinking: bool = True
     stall_timeout: float = 600.0
+    retries: int = 5
+    """How often a request that failed for a reason that may pass is sent again."""
 
 
 @asynccontextmanager
-async def open_backend(choice: str | None, options: BackendOptions) -> "AsyncGenerator[ChatBackend]":
-    """Open the backend that `choice` names; without one, the server that is found on this machine.
+async def open_backend(
+    choice: str | None, options: BackendOptions, on_found: Callable[[str], None] | None = None
+) -> "AsyncGenerator[ChatBackend]":
+    """Open the backend that `choice` names; without one, the server on this machine that `on_found` is told of.
 
-    Raises BackendChoiceError, or BackendUnreachableError when nobody answers.
+    Raises BackendChoiceError, ScriptError, BackendError, or BackendUnreachableError when nobody answers.
     """
     if choice is not None and choice.startswith(SCRIPTED):
         from agent.scripted.script import load_script
@@ -62,18 +84,23 @@ async def open_backend(choice: str | None, options: BackendOptions) -> "AsyncGen
         script = load_script(Path(choice.removeprefix(SCRIPTED)))
         async with serve(script) as url, _connected(url, options) as backend:
             yield backend
+        return
+    if choice is None:
+        name, url = await in_background(find_local_server)
+        if on_found:
+            on_found(f"found a model server at {url} (the port of {name})")
     else:
-        url = find_local_server() if choice is None else _address(choice)
-        async with _connected(url, options) as backend:
-            yield backend
+        url = read_address(choice)
+    async with _connected(url, options) as backend:
+        yield backend
 
 
 @asynccontextmanager
 async def _connected(url: str, options: BackendOptions) -> "AsyncGenerator[ChatBackend]":
-    from agent.chat_backend import ChatBackend
+    from agent.chat_backend import ChatBackend, RetryPolicy
 
-    key = os.environ.get(options.key_variable, "")
-    models = list_models(url, key)
+    key = _read_key(options.key_variable)
+    models = await in_background(list_models, url, key, options.key_variable, optional=options.model is not None)
     model = _choose_model(url, models, options.model)
     sampling = {
         **options.sampling,
@@ -82,37 +109,39 @@ async def _connected(url: str, options: BackendOptions) -> "AsyncGenerator[ChatB
     }
     description = BackendDescription(
         base_url=url,
-        model=str(model["id"]),
+        model=model.id,
         dialect="generic",
-        scripted=model.get("owned_by") == "scripted",
+        scripted=model.owned_by == "scripted",
         sampling=sampling,
-        context_window=_context_window(model),
+        context_window=model.max_model_len if isinstance(model.max_model_len, int) else None,
     )
-    backend = ChatBackend(description, key or "none", stall_timeout=options.stall_timeout)
+    retry = RetryPolicy(attempts=options.retries + 1)
+    backend = ChatBackend(description, key or "none", stall_timeout=options.stall_timeout, retry=retry)
     try:
         yield backend
     finally:
         await backend.close()
 
 
-def find_local_server() -> str:
-    """The base URL of the first local server that answers, in the order of LOCAL_SERVERS.
+def find_local_server(servers: Mapping[str, str] | None = None) -> tuple[str, str]:
+    """The name and the base URL of the first local server that answers, in the order of LOCAL_SERVERS.
 
     Raises BackendUnreachableError with what to do when there is none.
     """
+    servers = LOCAL_SERVERS if servers is None else servers
 
     def answers(url: str) -> bool:
         try:
             list_models(url)
-        except (BackendUnreachableError, BackendChoiceError):
+        except (BackendError, BackendChoiceError):
             return False
         return True
 
-    with ThreadPoolExecutor(len(LOCAL_SERVERS)) as pool:
-        for url, found in zip(LOCAL_SERVERS.values(), pool.map(answers, LOCAL_SERVERS.values()), strict=True):
+    with ThreadPoolExecutor(len(servers)) as pool:
+        for (name, url), found in zip(servers.items(), pool.map(answers, servers.values()), strict=True):
             if found:
-                return url
-    looked = ", ".join(f"{name} ({url.split('/')[2]})" for name, url in LOCAL_SERVERS.items())
+                return name, url
+    looked = ", ".join(f"{name} ({urlsplit(url).netloc})" for name, url in servers.items())
     message = (
         f"no model server answers on this machine; looked for {looked}.\n"
         "Start one, or say where yours is: --backend http://HOST:PORT/v1"
@@ -120,53 +149,101 @@ def find_local_server() -> str:
     raise BackendUnreachableError(message)
 
 
-def list_models(url: str, key: str = "") -> list[dict[str, Any]]:
-    """The models that a server offers. Raises BackendUnreachableError or BackendChoiceError."""
+def list_models(
+    url: str, key: str = "", key_variable: str = KEY_VARIABLE, *, optional: bool = False
+) -> list[ServedModel]:
+    """The models that a server offers; none from a server without such a list, if `optional`.
+
+    Raises BackendUnreachableError, BackendError for a server that fails, BackendChoiceError for what is no server
+    of models.
+    """
     request = urllib.request.Request(f"{url}/models")  # noqa: S310 - the scheme is checked where the URL comes from
     if key:
         request.add_header("Authorization", f"Bearer {key}")
     # A proxy of the environment is for the way out, not for a server on this machine.
     local = urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
-    opener = urllib.request.build_opener(*([urllib.request.ProxyHandler({})] if local else []))
+    opener = urllib.request.build_opener(_NoRedirect, *([urllib.request.ProxyHandler({})] if local else []))
     try:
         with opener.open(request, timeout=_LOCAL_TIMEOUT if local else _REMOTE_TIMEOUT) as response:
-            answer: Any = json.load(response)
-        return cast("list[dict[str, Any]]", answer["data"])
+            return _ModelList.model_validate_json(response.read(_LONGEST_LIST)).data
     except urllib.error.HTTPError as error:
-        hint = f"; set the key in {KEY_VARIABLE}" if error.code in (401, 403) else ""
-        message = f"the backend at {url} answers {error.code} to a question for its models{hint}"
+        if optional and error.code in (404, 405, 501):
+            return []
+        raise _explain_status(url, error.code, key_variable) from error
+    except ValidationError as error:
+        message = f"what answers at {url} is no OpenAI-compatible server: its /models is no list of models"
+        raise BackendChoiceError(message) from error
+    except http.client.HTTPException as error:
+        message = f"what answers at {url} is no HTTP server: {error!r}"
         raise BackendChoiceError(message) from error
     except OSError as error:
         reason = getattr(error, "reason", error)
         message = f"the backend at {url} cannot be reached: {reason}\nIs the server running, and is the address right?"
         raise BackendUnreachableError(message) from error
-    except (ValueError, KeyError, TypeError) as error:
-        message = f"what answers at {url} is no OpenAI-compatible server (its /models is {error!r})"
-        raise BackendChoiceError(message) from error
 
 
-def _address(choice: str) -> str:
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A redirect would carry the key to wherever it points."""
+
+    def redirect_request(self, *_: Any, **__: Any) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return None
+
+
+def _explain_status(url: str, status: int, key_variable: str) -> Exception:
+    answers = f"the backend at {url} answers {status} to a question for its models"
+    if status in (401, 403):
+        return BackendChoiceError(f"{answers}: it wants another key; it gets what {key_variable} holds")
+    if status in (429, 502, 503, 504):
+        return BackendUnreachableError(f"{answers}: it is busy, or still loads its model; try again in a while")
+    if status >= 500:
+        return BackendError(f"{answers}: its own log says why")
+    return BackendChoiceError(
+        f"{answers}: is the address right? Most end in /v1. For a server without a list of models, give --model"
+    )
+
+
+def read_address(choice: str) -> str:
+    """The base URL that a URL or the name of a local server stands for. Raises BackendChoiceError."""
     if choice in LOCAL_SERVERS:
         return LOCAL_SERVERS[choice]
-    if choice.startswith(("http://", "https://")):
-        return choice.rstrip("/")
-    message = (
-        f"{choice!r} is no backend: give a URL (http://HOST:PORT/v1), {SCRIPTED}FILE, "
-        f"or a name for its usual local address ({', '.join(LOCAL_SERVERS)})"
-    )
-    raise BackendChoiceError(message)
+    if not choice.startswith(("http://", "https://")):
+        message = (
+            f"{choice!r} is no backend: give a URL (http://HOST:PORT/v1), {SCRIPTED}FILE, "
+            f"or a name for its usual local address ({', '.join(LOCAL_SERVERS)})"
+        )
+        raise BackendChoiceError(message)
+    try:
+        parts = urlsplit(choice)
+        usable = bool(parts.hostname) and parts.port != 0 and choice.isprintable() and " " not in choice
+    except ValueError:
+        parts, usable = None, False
+    if parts is None or not usable:
+        message = f"{choice!r} is no address of a server: it looks like http://HOST:PORT/v1"
+        raise BackendChoiceError(message)
+    if parts.username or parts.password or parts.query or parts.fragment:
+        # It is recorded and shown, so it must not hold a password or a key.
+        message = f"give --backend no more than http://HOST:PORT/PATH; a key goes into the variable {KEY_VARIABLE}"
+        raise BackendChoiceError(message)
+    return choice.rstrip("/") + ("" if parts.path.strip("/") else "/v1")
 
 
-def _choose_model(url: str, models: list[dict[str, Any]], wanted: str | None) -> dict[str, Any]:
+def _read_key(variable: str) -> str:
+    key = os.environ.get(variable, "").strip()
+    if not (key.isascii() and key.isprintable()):
+        message = f"the key in {variable} holds characters that no HTTP header can carry"
+        raise BackendChoiceError(message)
+    return key
+
+
+def _choose_model(url: str, models: Sequence[ServedModel], wanted: str | None) -> ServedModel:
     if wanted is not None:
-        return next((model for model in models if model.get("id") == wanted), {"id": wanted})
+        return next((model for model in models if model.id == wanted), ServedModel(id=wanted))
     if len(models) == 1:
         return models[0]
-    names = ", ".join(str(model.get("id")) for model in models) or "none"
-    message = f"the backend at {url} serves several models ({names}): choose one with --model"
+    if not models:
+        message = f"the backend at {url} serves no model yet: load one there, or name one with --model"
+        raise BackendChoiceError(message)
+    names = ", ".join(model.id for model in models[:_SHOWN_MODELS])
+    more = f" and {len(models) - _SHOWN_MODELS} more" if len(models) > _SHOWN_MODELS else ""
+    message = f"the backend at {url} serves several models ({names}{more}): choose one with --model"
     raise BackendChoiceError(message)
-
-
-def _context_window(model: Mapping[str, Any]) -> int | None:
-    window = model.get("max_model_len")
-    return window if isinstance(window, int) else None

@@ -4,25 +4,17 @@ The SDK gets the body as bytes: its typed path turns 300 turns of history into J
 costs 143 ms of CPU where a join costs 3 ms (measured, openai SDK and litellm, November 2026).
 """
 
-import asyncio
-import json
-import re
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
-from dataclasses import dataclass
-from typing import Any, cast
+import ssl
+from dataclasses import dataclass, replace
+from urllib.parse import urlsplit
 
+import httpx2
 import openai
 from openai import AsyncOpenAI, AsyncStream
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
 
-from agent.backend import (
-    BackendError,
-    BackendUnreachableError,
-    ContextExhaustedError,
-    DeltaListener,
-    RetryListener,
-)
+from agent.backend import BackendError, DeltaListener, RetryListener
+from agent.backend_failures import FailureReader, TransientError
 from agent.conversation import Conversation
 from agent.stream import TurnAssembler
 from agent.turn import AssistantTurn
@@ -32,14 +24,8 @@ from results.records.usage import Usage
 REASONING_NAMES = ("reasoning_content", "reasoning")
 """Both, since each server reads only one of them and ignores the other in silence."""
 
-_OVERFLOW = re.compile(
-    r"context_length_exceeded|exceed_context_size|maximum context length|model's context length"
-    r"|exceeds the available context size|exceeds the context window|prompt is too long",
-    re.IGNORECASE,
-)
-# llama.cpp answers 500 where it means "your request is wrong": sending it again changes nothing.
-_HOPELESS = re.compile(r"Jinja Exception|Failed to parse|type_error\.3", re.IGNORECASE)
-_MESSAGE_LENGTH = 500
+_CONNECT_TIMEOUT = 10.0
+_THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True)
@@ -49,15 +35,8 @@ class RetryPolicy:
     attempts: int = 6
     first_wait: float = 0.5
     longest_wait: float = 30.0
-
-
-class _TransientError(Exception):
-    """A failure that may pass."""
-
-    def __init__(self, failure: BackendError, retry_after: float | None = None) -> None:
-        super().__init__(str(failure))
-        self.failure = failure
-        self.retry_after = retry_after
+    longest_stated_wait: float = 300.0
+    """A server that says itself when to come back is believed up to here."""
 
 
 class ChatBackend:
@@ -71,15 +50,21 @@ class ChatBackend:
         stall_timeout: float = 600.0,
         retry: RetryPolicy | None = None,
     ) -> None:
-        """`stall_timeout` is the number of seconds without a byte after which the server counts as stalled."""
+        """`stall_timeout` is the number of seconds without a byte after which the server counts as stalled.
+
+        Raises ValueError for a key that no HTTP header can hold.
+        """
+        if not (api_key.isascii() and api_key.isprintable()):
+            raise ValueError("the API key holds a character that no key has: a line end, or one beyond ASCII")
         self._description = description
-        self._stall_timeout = stall_timeout
         self._retry = retry or RetryPolicy()
+        self._failures = FailureReader(description.base_url, stall_timeout, api_key)
         self._client = AsyncOpenAI(
             base_url=description.base_url,
             api_key=api_key,
             max_retries=0,
-            timeout=openai.Timeout(stall_timeout, connect=10),
+            timeout=openai.Timeout(stall_timeout, connect=_CONNECT_TIMEOUT),
+            http_client=_http_client(description.base_url),
         )
 
     @property
@@ -103,48 +88,46 @@ class ChatBackend:
         attempts = AsyncRetrying(
             stop=stop_after_attempt(self._retry.attempts),
             wait=self._wait,
-            retry=retry_if_exception_type(_TransientError),
+            retry=retry_if_exception_type(TransientError),
             before_sleep=None if on_retry is None else lambda state: _tell_retry(state, on_retry),
             reraise=True,
         )
+        usages: list[Usage] = []
         try:
             async for attempt in attempts:
                 with attempt:
-                    return await self._request(body, on_delta, attempt.retry_state.attempt_number)
-        except _TransientError as error:
-            raise error.failure from error
+                    turn = await self._request(body, on_delta, usages)
+                    return replace(turn, usage=sum(usages, Usage()), requests=len(usages))
+        except (TransientError, BackendError) as error:
+            failure = error.failure if isinstance(error, TransientError) else error
+            failure.usage = sum(usages, Usage())
+            raise failure from error.__cause__
         raise AssertionError("a retry either returns or raises")
 
     async def close(self) -> None:
         """Close the connections."""
         await self._client.close()
 
-    async def _request(self, body: bytes, on_delta: DeltaListener | None, number: int) -> AssistantTurn:
+    async def _request(self, body: bytes, on_delta: DeltaListener | None, usages: list[Usage]) -> AssistantTurn:
+        """Send one request; what it used is added to `usages` even when it fails."""
         assembler = TurnAssembler(on_delta)
+        problem: Exception | None = None
+        answered = False
         try:
-            async with asyncio.timeout(None) as watchdog:
-                clock = asyncio.get_running_loop().time
-                watchdog.reschedule(clock() + self._stall_timeout)
-                async with aclosing(self._chunks(body)) as chunks:
-                    async for chunk in chunks:
-                        watchdog.reschedule(clock() + self._stall_timeout)
-                        assembler.add(chunk)
-        except TimeoutError as error:
-            raise _TransientError(self._stalled(assembler.usage)) from error
-        except openai.APIConnectionError as error:
-            raise _TransientError(self._connection_failure(error, assembler.usage)) from error
-        except openai.APIError as error:
-            raise self._classified(error, assembler.usage) from error
-        except (json.JSONDecodeError, UnicodeDecodeError, AttributeError, TypeError) as error:
-            failure = BackendError(f"{self._where} sent a chunk that cannot be read: {error}", assembler.usage)
-            raise _TransientError(failure) from error
-        if assembler.finish_reason is None:
-            failure = BackendError(f"{self._where} broke off in the middle of its answer", assembler.usage)
-            raise _TransientError(failure)
-        return assembler.turn(number)
+            async with await self._open(body) as stream:
+                answered = True
+                async for chunk in stream:
+                    assembler.add(chunk)
+        except (openai.APIError, httpx2.TransportError, ValueError, RecursionError) as error:
+            problem = error
+        finally:
+            usages.append(assembler.usage)
+        if assembler.is_complete:  # what goes wrong behind the end of the turn takes nothing from it
+            return assembler.turn()
+        raise self._failures.read(problem, answered=answered) from problem
 
-    async def _chunks(self, body: bytes) -> AsyncGenerator[Mapping[str, Any]]:
-        stream = await self._client.post(
+    async def _open(self, body: bytes) -> AsyncStream[object]:
+        return await self._client.post(
             "/chat/completions",
             content=body,
             cast_to=object,
@@ -152,52 +135,24 @@ class ChatBackend:
             stream_cls=AsyncStream[object],
             options={"headers": {"Content-Type": "application/json"}},
         )
-        async with stream:
-            async for chunk in stream:
-                yield cast("Mapping[str, Any]", chunk)
 
     def _wait(self, state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
-        if isinstance(error, _TransientError) and error.retry_after is not None:
-            return min(error.retry_after, self._retry.longest_wait)
+        if isinstance(error, TransientError) and error.retry_after is not None:
+            return min(error.retry_after, self._retry.longest_stated_wait)
         jitter = wait_exponential_jitter(
-            self._retry.first_wait, self._retry.longest_wait, jitter=self._retry.first_wait
+            multiplier=self._retry.first_wait, max=self._retry.longest_wait, jitter=self._retry.first_wait
         )
         return jitter(state)
 
-    @property
-    def _where(self) -> str:
-        return f"the backend at {self._description.base_url}"
 
-    def _stalled(self, usage: Usage) -> BackendError:
-        return BackendUnreachableError(f"{self._where} sent nothing for {self._stall_timeout:g} seconds", usage)
-
-    def _connection_failure(self, error: openai.APIConnectionError, usage: Usage) -> BackendError:
-        if isinstance(error, openai.APITimeoutError):
-            return self._stalled(usage)
-        reason = error.__cause__ or error
-        return BackendUnreachableError(f"{self._where} cannot be reached: {reason}", usage)
-
-    def _classified(self, error: openai.APIError, usage: Usage) -> Exception:
-        status = error.status_code if isinstance(error, openai.APIStatusError) else None
-        text = f"{error.message} {error.body or ''}"
-        if _OVERFLOW.search(text):
-            return ContextExhaustedError(f"the prompt no longer fits the model's context: {error.message}", usage)
-        answered = f"answered {status}" if status else "sent an error in its answer"
-        failure = BackendError(f"{self._where} {answered}: {error.message[:_MESSAGE_LENGTH]}", usage)
-        transient = status is None or status in (408, 409, 425, 429) or status >= 500
-        if transient and not _HOPELESS.search(text):
-            return _TransientError(failure, _retry_after(error))
-        return failure
-
-
-def _retry_after(error: openai.APIError) -> float | None:
-    if not isinstance(error, openai.APIStatusError):
-        return None
-    try:
-        return float(error.response.headers.get("retry-after", ""))
-    except ValueError:
-        return None
+def _http_client(url: str) -> httpx2.AsyncClient:
+    address = urlsplit(url)
+    if address.scheme == "http" and address.hostname in _THIS_MACHINE:
+        # A proxy of the environment is for the way out. No certificates: to load them takes 70 ms, and without them
+        # an encrypted connection is refused.
+        return openai.DefaultAsyncHttpxClient(trust_env=False, verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+    return openai.DefaultAsyncHttpxClient()
 
 
 def _tell_retry(state: RetryCallState, on_retry: RetryListener) -> None:

@@ -5,8 +5,11 @@ before can never change, a server's prefix cache always hits, and a request cost
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Conversation:
@@ -19,7 +22,7 @@ class Conversation:
         opening: dict[str, Any] = dict(head)
         if tools:
             opening["tools"] = list(tools)
-        self._buffer = bytearray(encode(opening)[:-1] + b',"messages":[')
+        self._buffer = bytearray(encode({**opening, "messages": []}).removesuffix(b"]}"))
         self._length = 0
 
     def __len__(self) -> int:
@@ -27,9 +30,10 @@ class Conversation:
 
     def append(self, message: Mapping[str, Any]) -> None:
         """Add a message, for ever."""
+        encoded = encode(message)
         if self._length:
             self._buffer += b","
-        self._buffer += encode(message)
+        self._buffer += encoded
         self._length += 1
 
     def request_body(self) -> bytes:
@@ -40,10 +44,18 @@ class Conversation:
 def encode(value: Mapping[str, Any]) -> bytes:
     """The one way in which anything becomes JSON on the wire; the same value always gives the same bytes.
 
-    Lone surrogates, which no UTF-8 can hold, stay escaped.
+    Lone surrogates, which no UTF-8 can hold, stay escaped. Raises ValueError for a number that JSON cannot hold.
     """
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     try:
         return text.encode()
     except UnicodeEncodeError:
-        return json.dumps(value, separators=(",", ":")).encode()
+        return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
+
+
+def sendable(text: str) -> str:
+    """`text` with U+FFFD for each half of a character.
+
+    JSON can spell a lone surrogate, but the parsers of llama.cpp and of pydantic refuse the whole request for it.
+    """
+    return _LONE_SURROGATE.sub("\ufffd", text)

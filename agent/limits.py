@@ -1,6 +1,5 @@
 """What one task may spend, and when it is spent."""
 
-import time
 from dataclasses import dataclass, field
 
 from results.records.manifest import LimitsDescription
@@ -19,7 +18,6 @@ class Budget:
     prices: Prices | None = None
     steps: int = 0
     usage: Usage = field(default_factory=Usage)
-    started: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
         if self.limits.cost is not None and self.prices is None:
@@ -29,6 +27,12 @@ class Budget:
     def cost(self) -> float | None:
         """US dollars spent; None when the price is unknown."""
         return self.prices.cost(self.usage) if self.prices else None
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether there is a limit on what the server does not tell, which could never fire."""
+        limited = self.limits.tokens is not None or self.limits.cost is not None
+        return limited and self.steps > 0 and self.usage.prompt_tokens is None and self.usage.output_tokens is None
 
     def exceeded(self) -> tuple[Exit, str] | None:
         """The limit that forbids another step, with a sentence; None while there is room."""

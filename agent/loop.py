@@ -6,20 +6,18 @@ most templates then drop all earlier thinking: failures and refusals reach the m
 
 import asyncio
 import hashlib
-import json
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 from pydantic import ValidationError
 
 from agent.approval import Approval, Decision
 from agent.backend import Backend, BackendError, ContextExhaustedError
-from agent.conversation import Conversation
+from agent.conversation import Conversation, sendable
 from agent.limits import Budget
 from agent.listener import Listener
-from agent.turn import AssistantTurn, ToolCall, sent_turn
+from agent.turn import AssistantTurn, SentCall, sent_turn
 from results.records.events import (
     MessageEvent,
     RequestEvent,
@@ -72,7 +70,7 @@ class Agent:
     budget: Budget
     approval: Approval
     listener: Listener
-    failure: BackendError | SandboxError | None = field(default=None, init=False)
+    failure: Exception | None = field(default=None, init=False)
     """What made it end as an error, for who wants to know more than the outcome says."""
     _model_seconds: float = field(default=0.0, init=False)
     _tool_seconds: float = field(default=0.0, init=False)
@@ -80,13 +78,16 @@ class Agent:
     async def run(self, instructions: Instructions) -> Outcome:
         """Work until the task is over, however it ends; never raises for what a model, a limit or a sandbox does."""
         started = time.monotonic()
+        deadline = asyncio.timeout(self.budget.limits.seconds)
         try:
-            async with asyncio.timeout(self.budget.limits.seconds):
+            async with deadline:
                 await self._work(instructions)
             raise AssertionError("the loop only ends by an exception")
         except _TaskOver as over:
             ending = over.ending
         except TimeoutError:
+            if not deadline.expired():
+                raise
             ending = _Ending("limit:time", f"the limit of {self.budget.limits.seconds:g} seconds was reached")
         except asyncio.CancelledError:
             ending = _Ending("interrupted", "interrupted", "cancelled")
@@ -112,9 +113,12 @@ class Agent:
         while True:
             if exceeded := self.budget.exceeded():
                 raise _TaskOver(_Ending(*exceeded))
-            self.budget.steps += 1
-            turn = await self._ask(conversation)
-            await self._answer(conversation, turn)
+            if self.budget.is_blind:
+                url = self.backend.description.base_url
+                message = f"the backend at {url} reports no token counts, so the limit on tokens or cost cannot be kept"
+                raise BackendError(message)
+            turn, seconds = await self._ask(conversation)
+            await self._answer(conversation, turn, seconds)
 
     def _open(self, instructions: Instructions) -> Conversation:
         description = self.backend.description
@@ -140,20 +144,20 @@ class Agent:
             tools,
         )
         for role, text in (("system", instructions.system), ("user", instructions.task)):
-            self._append(conversation, {"role": role, "content": text})
+            self._append(conversation, {"role": role, "content": sendable(text)})
         return conversation
 
     def _append(self, conversation: Conversation, message: dict[str, Any]) -> None:
         conversation.append(message)
         self.listener.event(MessageEvent(time=time.time(), sent=message))
 
-    async def _ask(self, conversation: Conversation) -> AssistantTurn:
-        step = self.budget.steps
+    async def _ask(self, conversation: Conversation) -> tuple[AssistantTurn, float]:
+        """The next turn, and the seconds that it took with every request that failed before it."""
         body = conversation.request_body()
         self.listener.event(
             RequestEvent(
                 time=time.time(),
-                step=step,
+                step=self.budget.steps + 1,
                 messages=len(conversation),
                 bytes=len(body),
                 sha256=hashlib.sha256(body).hexdigest(),
@@ -163,15 +167,17 @@ class Agent:
         try:
             turn = await self.backend.complete(conversation, self.listener.delta, self._tell_retry)
         finally:
-            self._model_seconds += time.monotonic() - started
+            seconds = time.monotonic() - started
+            self._model_seconds += seconds
+        self.budget.steps += 1
         self.budget.usage += turn.usage
-        return turn
+        return turn, seconds
 
     def _tell_retry(self, reason: str, wait: float) -> None:
-        event = RetryEvent(time=time.time(), step=self.budget.steps, reason=reason, wait_seconds=wait)
+        event = RetryEvent(time=time.time(), step=self.budget.steps + 1, reason=reason, wait_seconds=wait)
         self.listener.event(event)
 
-    async def _answer(self, conversation: Conversation, turn: AssistantTurn) -> None:
+    async def _answer(self, conversation: Conversation, turn: AssistantTurn, seconds: float) -> None:
         sent = sent_turn(turn, self.budget.steps, self.backend.reasoning_fields)
         conversation.append(sent.message)
         self.listener.event(
@@ -182,35 +188,34 @@ class Agent:
                 sent=sent.message if sent.differences else None,
                 differences=list(sent.differences),
                 usage=turn.usage,
-                seconds=turn.seconds,
+                seconds=seconds,
                 first_token_seconds=turn.first_token_seconds,
                 requests=turn.requests,
             )
         )
-        if not turn.tool_calls:
-            raise _TaskOver(_ending_without_calls(turn))
-        for index, (call, call_id) in enumerate(zip(turn.tool_calls, sent.call_ids, strict=True)):
-            last = index == len(turn.tool_calls) - 1
-            await self._run_call(conversation, call, call_id, cut=turn.is_cut and last)
+        if not sent.calls:
+            raise _TaskOver(_ending_without_calls(turn, self.backend.description.context_window))
+        for call in sent.calls:
+            await self._run_call(conversation, call, cut=turn.is_cut and call is sent.calls[-1])
 
-    async def _run_call(self, conversation: Conversation, call: ToolCall, call_id: str, *, cut: bool) -> None:
+    async def _run_call(self, conversation: Conversation, call: SentCall, *, cut: bool) -> None:
         started = time.monotonic()
         decision = Decision(allowed=True)
         try:
             if cut:
-                result = _refusal("The call was cut off by the output limit and was not run. Make it shorter.")
+                result = _refusal(_explain_cut(call))
             else:
                 result, decision = await self._perform(call)
         finally:
             seconds = time.monotonic() - started
             self._tool_seconds += seconds
-        message = {"role": "tool", "tool_call_id": call_id, "content": result.text}
+        message = {"role": "tool", "tool_call_id": call.id, "content": sendable(result.text)}
         conversation.append(message)
         self.listener.event(
             ToolResultEvent(
                 time=time.time(),
                 step=self.budget.steps,
-                name=call.name,
+                name=call.written.name,
                 sent=message,
                 exit_code=result.exit_code,
                 is_error=result.is_error,
@@ -219,48 +224,59 @@ class Agent:
             )
         )
         if decision.final:
-            raise _TaskOver(_Ending("refused", f"a call of {call.name} was denied: {decision.reason}"))
+            raise _TaskOver(_Ending("refused", f"a call of {call.written.name} was denied: {decision.reason}"))
 
-    async def _perform(self, call: ToolCall) -> tuple[ToolResult, Decision]:
+    async def _perform(self, call: SentCall) -> tuple[ToolResult, Decision]:
         allowed = Decision(allowed=True)
-        tool = next((tool for tool in self.toolset if tool.name == call.name), None)
+        name, written = call.written.name, call.written.arguments
+        tool = next((tool for tool in self.toolset if tool.name == name), None)
         if tool is None:
             names = ", ".join(tool.name for tool in self.toolset)
-            return _refusal(f"There is no tool {call.name!r}. The tools are: {names}."), allowed
+            return _refusal(f"There is no tool {name[:_ECHO_LENGTH]!r}. The tools are: {names}."), allowed
+        if call.problem is not None:
+            return _refusal(_explain_unreadable(written, call.problem)), allowed
         try:
-            arguments = tool.parameters.model_validate(_read_arguments(call.arguments))
+            arguments = tool.parameters.model_validate(call.arguments)
         except ValidationError as error:
             return _refusal(explain_invalid_arguments(tool, error)), allowed
-        except ValueError as error:
-            return _refusal(str(error)), allowed
-        decision = await self.approval.decide(call.name, call.arguments, tool.access(arguments))
+        decision = await self.approval.decide(name, written, tool.access(arguments))
         if not decision.allowed:
             return _refusal(decision.reason), decision
-        return await tool(arguments, self.sandbox, self.listener.output), decision
+        try:
+            return await tool(arguments, self.sandbox, self.listener.output), decision
+        except SandboxError:
+            raise
+        except Exception as failure:  # the boundary of a tool: a mistake in one ends its task, and no other
+            self.failure = failure
+            raise _TaskOver(_Ending("error", f"the tool {name} failed: {failure!r}", "harness")) from failure
 
     def _time_split(self, total: float) -> TimeSplit:
         harness = max(0.0, total - self._model_seconds - self._tool_seconds)
         return TimeSplit(model=self._model_seconds, tools=self._tool_seconds, harness=harness)
 
 
-def _read_arguments(text: str) -> Mapping[str, Any]:
-    """Read a call's arguments. Raises ValueError with a sentence for the model."""
-    try:
-        arguments = json.loads(text or "{}", strict=False)
-    except ValueError as error:
-        start = neutralise(text[:_ECHO_LENGTH])
-        message = f"The arguments are not valid JSON ({error}), so the call was not run. They began: {start}"
-        raise ValueError(message) from error
-    if not isinstance(arguments, dict):
-        raise ValueError("The arguments are not a JSON object, so the call was not run.")  # noqa: TRY004
-    return cast("dict[str, Any]", arguments)
-
-
 def _refusal(sentence: str) -> ToolResult:
-    return ToolResult(f"{header(None, 0)}\n{sentence}", is_error=True)
+    return ToolResult(f"{header(None, 0)}\n{neutralise(sentence)}", is_error=True)
 
 
-def _ending_without_calls(turn: AssistantTurn) -> _Ending:
+def _explain_cut(call: SentCall) -> str:
+    sentence = "The call was cut off by the output limit and was not run. Make it shorter."
+    return sentence if call.problem is None else f"{sentence} {_quote(call.written.arguments)}"
+
+
+def _explain_unreadable(written: str, problem: str) -> str:
+    return f"The arguments are no JSON object ({problem}), so the call was not run. {_quote(written)}"
+
+
+def _quote(arguments: str) -> str:
+    if len(arguments) <= _ECHO_LENGTH:
+        return f"Its arguments were: {arguments}"
+    return f"Its arguments began: {arguments[:_ECHO_LENGTH]}"
+
+
+def _ending_without_calls(turn: AssistantTurn, context_window: int | None) -> _Ending:
+    if turn.is_cut and context_window is not None and turn.usage.total_tokens >= context_window:
+        return _Ending("limit:context", f"the model's turn filled its context of {context_window} tokens")
     if turn.is_cut:
         return _Ending("limit:tokens", "the output limit cut the model's turn off before it called a tool or finished")
     if not (turn.content or "").strip():

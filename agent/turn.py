@@ -2,8 +2,9 @@
 
 import json
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
+from agent.conversation import sendable
 from results.records.events import Received, ToolCallRecord
 from results.records.usage import Usage
 
@@ -27,7 +28,7 @@ class AssistantTurn:
     tool_calls: tuple[ToolCall, ...] = ()
     finish_reason: str | None = None
     usage: Usage = field(default_factory=Usage)
-    seconds: float = 0.0
+    """Of all `requests`: a failed one has been paid for as well."""
     first_token_seconds: float | None = None
     requests: int = 1
 
@@ -50,50 +51,101 @@ class AssistantTurn:
 
 
 @dataclass(frozen=True)
+class SentCall:
+    """A call as it stands in the conversation, and what it asks for."""
+
+    id: str
+    written: ToolCall
+    sent_arguments: str
+    arguments: dict[str, Any]
+    problem: str | None = None
+    """Why the arguments cannot be read, so that `{}` is sent in their place and nothing may be run."""
+
+
+@dataclass(frozen=True)
 class SentTurn:
     """The message that stands for a turn in every later request, and where it is not what was received."""
 
     message: dict[str, Any]
-    call_ids: tuple[str, ...]
+    calls: tuple[SentCall, ...]
     differences: tuple[str, ...]
 
 
 def sent_turn(turn: AssistantTurn, step: int, reasoning_fields: tuple[str, ...]) -> SentTurn:
     """Fix what goes back for `turn`.
 
-    It equals what came, but for what servers refuse in a history: a call without an id gets one, and arguments that
-    are no JSON object become `{}` (llama.cpp answers 500 to them; the model reads its own text in the result).
+    It equals what came, but for what servers refuse in a history: a call without an id of its own gets one;
+    arguments that are no JSON object become `{}` (llama.cpp answers 500 to them; the model reads its own text in the
+    result); half a character becomes U+FFFD; and a turn with neither content nor calls has an empty content.
     Thinking goes back under every name in `reasoning_fields`, since servers read different ones.
     """
     differences: list[str] = []
-    message: dict[str, Any] = {"role": "assistant", "content": _content(turn)}
+    message: dict[str, Any] = {"role": "assistant", "content": _content(turn, differences)}
     if turn.reasoning is not None:
-        message |= dict.fromkeys(reasoning_fields, turn.reasoning)
-    calls = [_sent_call(call, f"call_{step}_{index}", differences) for index, call in enumerate(turn.tool_calls, 1)]
+        message |= dict.fromkeys(reasoning_fields, _whole(turn.reasoning, differences))
+    calls = _sent_calls(turn.tool_calls, step, differences)
     if calls:
-        message["tool_calls"] = calls
-    return SentTurn(message, tuple(call["id"] for call in calls), tuple(differences))
+        message["tool_calls"] = [
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": _whole(call.written.name, differences), "arguments": call.sent_arguments},
+            }
+            for call in calls
+        ]
+    return SentTurn(message, calls, tuple(differences))
 
 
-def _content(turn: AssistantTurn) -> str | None:
-    if turn.content is None and not turn.tool_calls:
-        return ""  # llama.cpp refuses a message with neither content nor calls
-    return turn.content
+def _content(turn: AssistantTurn, differences: list[str]) -> str | None:
+    if turn.content is not None:
+        return _whole(turn.content, differences)
+    if turn.tool_calls:
+        return None
+    differences.append("no_content")  # llama.cpp refuses a message with neither content nor calls
+    return ""
 
 
-def _sent_call(call: ToolCall, fallback_id: str, differences: list[str]) -> dict[str, Any]:
-    if not call.id:
-        differences.append("missing_call_id")
-    arguments = call.arguments
-    if not _is_json_object(arguments):
-        differences.append("arguments_not_an_object" if arguments else "empty_arguments")
-        arguments = "{}"
-    function = {"name": call.name, "arguments": arguments}
-    return {"id": call.id or fallback_id, "type": "function", "function": function}
+def _whole(text: str, differences: list[str]) -> str:
+    whole = sendable(text)
+    if whole != text:
+        differences.append("lone_surrogate")
+    return whole
 
 
-def _is_json_object(text: str) -> bool:
+def _sent_calls(calls: tuple[ToolCall, ...], step: int, differences: list[str]) -> tuple[SentCall, ...]:
+    given = {call.id for call in calls}
+    used: set[str] = set()
+    sent: list[SentCall] = []
+    for number, call in enumerate(calls, 1):
+        call_id = _whole(call.id, differences)
+        if not call_id or call_id in used:
+            differences.append("repeated_call_id" if call_id else "missing_call_id")
+            call_id = f"call_{step}_{number}"
+            while call_id in given:
+                call_id += "_"
+        used.add(call_id)
+        sent.append(_sent_call(call, call_id, differences))
+    return tuple(sent)
+
+
+def _sent_call(call: ToolCall, call_id: str, differences: list[str]) -> SentCall:
+    if not call.arguments.strip():
+        differences.append("empty_arguments")
+        return SentCall(call_id, call, "{}", {})
     try:
-        return isinstance(json.loads(text), dict)
-    except ValueError:
-        return False
+        return SentCall(call_id, call, call.arguments, _read_object(call.arguments))
+    except ValueError as error:
+        differences.append("arguments_not_an_object")
+        return SentCall(call_id, call, "{}", {}, problem=str(error))
+
+
+def _read_object(text: str) -> dict[str, Any]:
+    """Read a JSON object as strictly as servers do. Raises ValueError."""
+    try:
+        value: Any = json.loads(text)
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()  # no infinity, and no half of a character
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    if not isinstance(value, dict):
+        raise ValueError("it is no object")  # noqa: TRY004 - the text is wrong, not a type of ours
+    return cast("dict[str, Any]", value)

@@ -59,6 +59,8 @@ def outcome_facts(result: TrialResult, *, with_model: bool = True) -> list[Fact]
     facts.append(("verdict", _verdict_sentence(result.verdict) if result.verdict else verdict_words(result)))
     if result.verdict:
         facts += _failing_tests(result.verdict)
+    if not result.tries:
+        return facts
     facts.append(("steps", str(result.steps)))
     if with_model:
         facts += [("tokens", wording.tokens(result.usage)), ("cost", wording.dollars(result.cost))]

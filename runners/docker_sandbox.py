@@ -305,11 +305,11 @@ def _create(client: "DockerClient", settings: ContainerSettings) -> "Container":
         limits["mem_limit"] = settings.memory
     if settings.processes is not None:
         limits["pids_limit"] = settings.processes
-    return client.containers.run(
+    # `create`, since `run` would go and pull an image that is not here.
+    container = client.containers.create(
         settings.image,
         entrypoint=_WAIT_FOR_EVER,
         command=[],
-        detach=True,
         init=True,
         name=f"sandbox-{secrets.token_hex(6)}",
         hostname="sandbox",
@@ -320,6 +320,12 @@ def _create(client: "DockerClient", settings: ContainerSettings) -> "Container":
         labels={RUN_LABEL: settings.run, OWNER_LABEL: "unbroken"},
         **limits,  # type: ignore[arg-type]
     )
+    try:
+        container.start()
+    except BaseException:
+        _remove(container)
+        raise
+    return container
 
 
 def _remove(container: "Container") -> None:

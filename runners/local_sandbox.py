@@ -2,19 +2,29 @@
 
 import asyncio
 import os
+import secrets
 import shutil
 import signal
 import tempfile
 import time
+from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from runners.command_environment import local_environment
-from runners.shell import STDERR, STDOUT, Channel, PersistentShell, worker_command, worker_environment
+from runners.shell import STDOUT, Channel, PersistentShell, worker_command, worker_environment
 from tools.output import BoundedOutput
 from tools.sandbox import OUTPUT_LIMIT, CommandResult, OutputListener, SandboxError
 
+if TYPE_CHECKING:
+    import psutil
+
+MARK = "UNBROKEN_SHELL"
+"""The variable by which processes of a sandbox's shell are known, wherever they went."""
 _PIECE = 65536
+_QUEUED_PIECES = 64
+_LAST_WORDS = 0.1
 _IN_MEMORY = Path("/dev/shm")  # noqa: S108 - state that is rewritten at each command costs 4 ms on a disk
 
 
@@ -26,7 +36,8 @@ class LocalSandbox:
         self._scratch = Path(tempfile.mkdtemp(prefix="unbroken-"))
         self._state = Path(tempfile.mkdtemp(prefix="unbroken-shell-", dir=_IN_MEMORY if _IN_MEMORY.is_dir() else None))
         self._environment = local_environment()
-        self._shell = PersistentShell(self._open_shell, kill_tree)
+        self._mark = secrets.token_hex(8)
+        self._shell = PersistentShell(self._open_shell, self._kill_command)
 
     @property
     def working_directory(self) -> str:
@@ -106,27 +117,33 @@ class LocalSandbox:
             shutil.rmtree(folder, ignore_errors=True)
 
     async def _open_shell(self) -> Channel:
+        environment = {**self._environment, **worker_environment(), MARK: self._mark}
         try:
-            process = await asyncio.create_subprocess_exec(
-                *worker_command(str(self._state), self.working_directory),
-                cwd=self._directory, env={**self._environment, **worker_environment()}, start_new_session=True,
-                stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-            )  # fmt: skip
+            return await _ProcessChannel.start(
+                worker_command(str(self._state), self.working_directory), self._directory, environment
+            )
         except FileNotFoundError as error:
             message = f"bash cannot be started in {self._directory}: {error}"
             raise SandboxError(message) from error
-        return _ProcessChannel(process)
+
+    async def _kill_command(self, process_id: int) -> None:
+        await kill_tree(process_id, self._mark)
 
 
-async def kill_tree(process_id: int) -> None:
-    """Kill a process, everything that descends from it, and its process group."""
+async def kill_tree(process_id: int, mark: str | None = None) -> None:
+    """Kill a process, everything that descends from it, and its process group.
+
+    With a `mark`, also what has left the tree (a daemon, whose parent is gone): every process that began since and
+    carries the mark in its environment, and has no parent that carries it as well.
+    """
     import psutil
 
-    try:
+    doomed: list[psutil.Process] = []
+    with _gone_is_fine():
         root = psutil.Process(process_id)
-        doomed = [*root.children(recursive=True), root]
-    except psutil.NoSuchProcess:
-        doomed = []
+        doomed += [*root.children(recursive=True), root]
+        if mark:
+            doomed += _strays(root.create_time(), mark)
     for process in doomed:
         with _gone_is_fine():
             process.kill()
@@ -134,36 +151,102 @@ async def kill_tree(process_id: int) -> None:
         os.killpg(process_id, signal.SIGKILL)
 
 
-class _ProcessChannel:
+def _strays(since: float, mark: str) -> "list[psutil.Process]":
+    import psutil
+
+    strays: list[psutil.Process] = []
+    for process in psutil.process_iter():
+        with _gone_is_fine():
+            if process.create_time() >= since and _is_marked(process, mark) and not _is_marked(process.parent(), mark):
+                strays += [*process.children(recursive=True), process]
+    return strays
+
+
+def _is_marked(process: "psutil.Process | None", mark: str) -> bool:
+    with _gone_is_fine():
+        return process is not None and process.environ().get(MARK) == mark
+    return False
+
+
+class _ProcessChannel(asyncio.SubprocessProtocol):
     """The streams of a child process, as pieces in the order in which they were read."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
-        self._pieces: asyncio.Queue[tuple[int, bytes]] = asyncio.Queue(maxsize=16)
-        self._readers = [
-            asyncio.create_task(self._pump(STDOUT, process.stdout)),
-            asyncio.create_task(self._pump(STDERR, process.stderr)),
-        ]
+    def __init__(self) -> None:
+        self._transport: asyncio.SubprocessTransport | None = None
+        self._pieces: deque[tuple[int, bytes]] = deque()
+        self._arrived = asyncio.Event()
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._paused = False
+        self._ended = False
+
+    @classmethod
+    async def start(cls, command: list[str], directory: Path, environment: Mapping[str, str]) -> "_ProcessChannel":
+        loop = asyncio.get_running_loop()
+        transport, channel = await loop.subprocess_exec(
+            cls, *command, cwd=directory, env=environment, start_new_session=True
+        )
+        channel._transport = transport
+        return channel
+
+    # What asyncio calls.
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        self._pieces.append((fd, data))
+        self._arrived.set()
+        if len(self._pieces) >= _QUEUED_PIECES:
+            self._pause()
+
+    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:  # noqa: ARG002
+        self._ended = self._ended or fd == STDOUT
+        self._arrived.set()
+
+    def process_exited(self) -> None:
+        # Processes that outlive the shell may keep its pipes open for ever.
+        asyncio.get_running_loop().call_later(_LAST_WORDS, self.pipe_connection_lost, STDOUT, None)
+
+    def pause_writing(self) -> None:
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
+
+    # What the shell calls.
 
     async def send(self, data: bytes) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(data)
-        await self._process.stdin.drain()
+        stdin = self._pipe(0)
+        if self._ended or stdin.is_closing():
+            raise ConnectionError("the shell has ended")
+        cast("asyncio.WriteTransport", stdin).write(data)
+        await self._writable.wait()
 
     async def receive(self) -> tuple[int, bytes]:
-        return await self._pieces.get()
+        while not self._pieces:
+            if self._ended:
+                return STDOUT, b""
+            self._arrived.clear()
+            await self._arrived.wait()
+        piece = self._pieces.popleft()
+        if self._paused and not self._pieces:
+            self._paused = False
+            cast("asyncio.ReadTransport", self._pipe(STDOUT)).resume_reading()
+        return piece
 
     async def close(self) -> None:
-        for reader in self._readers:
-            reader.cancel()
-        await kill_tree(self._process.pid)
-        await self._process.wait()
+        assert self._transport is not None
+        await kill_tree(self._transport.get_pid())
+        self._transport.close()
 
-    async def _pump(self, stream: int, reader: asyncio.StreamReader | None) -> None:
-        assert reader is not None
-        while data := await reader.read(_PIECE):
-            await self._pieces.put((stream, data))
-        await self._pieces.put((stream, b""))
+    def _pause(self) -> None:
+        if not self._paused:
+            self._paused = True
+            cast("asyncio.ReadTransport", self._pipe(STDOUT)).pause_reading()
+
+    def _pipe(self, fd: int) -> asyncio.BaseTransport:
+        assert self._transport is not None
+        pipe = self._transport.get_pipe_transport(fd)
+        assert pipe is not None
+        return pipe
 
 
 class _gone_is_fine:  # noqa: N801
@@ -175,7 +258,7 @@ class _gone_is_fine:  # noqa: N801
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> bool:
         import psutil
 
-        return kind is not None and issubclass(kind, (ProcessLookupError, PermissionError, psutil.NoSuchProcess))
+        return kind is not None and issubclass(kind, (ProcessLookupError, PermissionError, psutil.Error))
 
 
 def _shell_status(return_code: int | None) -> int | None:

@@ -20,24 +20,36 @@ write_file() { # path, size; the bytes follow on stdin
   if head -c "$2" >"$1" && [ "$(($(wc -c <"$1")))" -eq "$2" ]; then echo ok; else echo full; fi
 }
 
-descendants() { # process id: it, and everything that descends from it or is in its process group
-  table=
+process_table() { # a word for each process: id:parent:group:start
   for stat in /proc/[0-9]*/stat; do
     { read -r line <"$stat"; } 2>/dev/null || continue
-    rest=${line##*) }
-    parent=${rest#* }
-    group=${parent#* }
-    table="$table ${line%% *}:${parent%% *}:${group%% *}"
+    id=${line%% *}
+    # The name, which may hold anything, stands in parentheses; the 20th field after it is the start, in ticks.
+    set -- ${line##*) }
+    echo "$id:$2:$3:${20}"
   done
+}
+
+descendants() { # process id: it, its process group, what descends from them, and what left the tree as a daemon
+  table=$(process_table)
+  begun=
+  for entry in $table; do [ "${entry%%:*}" = "$1" ] && begun=${entry##*:}; done
   found=" $1 "
+  for entry in $table; do
+    IFS=: read -r id parent group start <<END
+$entry
+END
+    if [ "$group" = "$1" ] || { [ "$begun" ] && [ "$parent" = 1 ] && [ "$start" -ge "$begun" ]; }; then
+      found="$found$id "
+    fi
+  done
   grown=yes
   while [ "$grown" ]; do
     grown=
     for entry in $table; do
-      id=${entry%%:*} link=${entry#*:}
+      id=${entry%%:*} parent=${entry#*:}
       case $found in *" $id "*) continue ;; esac
-      case $found in *" ${link%%:*} "*) found="$found$id " grown=yes; continue ;; esac
-      if [ "${link##*:}" = "$1" ]; then found="$found$id " grown=yes; fi
+      case $found in *" ${parent%%:*} "*) found="$found$id " grown=yes ;; esac
     done
   done
   echo "$found"

@@ -23,7 +23,7 @@ _worker_save='{ set +euxvfn; trap - DEBUG ERR RETURN; shopt -s extglob
   IFS=$'\''\n'\'' read -r -d "" -a _worker_names <"$_worker_folder/names"
   {
     declare -p "${_worker_names[@]}"; declare -f; declare -F; alias -p; umask -p
-    printf "builtin cd -- %q\n" "$PWD"
+    printf "builtin cd -- %q && OLDPWD=%q\n" "$PWD" "$OLDPWD"
   } >"$_worker_folder/$_worker_next" &&
     printf "%s\n" "$_worker_next" >"$_worker_folder/current"; _worker_saved=yes; } 2>/dev/null'
 

@@ -9,7 +9,7 @@ from unbroken.own_packages import forget_python_path, import_own
 if TYPE_CHECKING:
     import typer
 
-OK, ERROR, USAGE, INTERRUPTED = 0, 1, 2, 130
+OK, ERROR, USAGE, UNREACHABLE, INTERRUPTED = 0, 1, 2, 5, 130
 
 
 def agent() -> None:
@@ -63,9 +63,12 @@ def _run(name: str, arguments: list[str]) -> None:
 def exit_code(error: BaseException) -> int:
     """The exit code for an error that reaches the process: 2 for bad input, 5 for a backend that is not there."""
     from agent.backend import BackendUnreachableError
+    from unbroken.errors import TaskFailedError
 
+    if isinstance(error, TaskFailedError):
+        return error.code
     if isinstance(error, BackendUnreachableError):
-        return 5
+        return UNREACHABLE
     return USAGE if isinstance(error, ValueError) else ERROR
 
 

@@ -44,7 +44,9 @@ def import_own(module: str) -> ModuleType:
 def forget_python_path() -> None:
     """Take what PYTHONPATH added out of this process's path: a command runs on its own libraries.
 
-    The variable itself stays, for the commands that an agent runs.
+    The variable itself stays, for the commands that an agent runs. So does the folder that we were found in.
     """
-    added = {os.path.abspath(entry) for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep)}  # noqa: PTH100
-    sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry) not in added]  # noqa: PTH100
+    if not (variable := os.environ.get("PYTHONPATH")):
+        return
+    added = {os.path.realpath(entry) for entry in variable.split(os.pathsep)} - {os.path.realpath(_ROOT)}
+    sys.path[:] = [entry for entry in sys.path if os.path.realpath(entry) not in added]

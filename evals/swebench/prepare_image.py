@@ -18,6 +18,7 @@ from typing import Annotated
 
 import typer
 
+from evals.swebench.dataset import Row
 from evals.swebench.prepare_container import (
     WHEELS,
     PreparationContainer,
@@ -30,7 +31,6 @@ from evals.swebench.prepare_container import (
 from evals.swebench.prepare_materials import (
     ENVIRONMENT,
     REPOSITORY,
-    InstanceRow,
     Interpreter,
     PreparationError,
     Recipe,
@@ -41,6 +41,7 @@ from evals.swebench.prepare_materials import (
     complete_requirements,
     downloadable_tools,
     inspect_interpreter,
+    install_commands,
     load_recipe,
     load_row,
     supplied_tools,
@@ -58,7 +59,7 @@ class Preparation:
     already holds every wheel needed; without it they are downloaded. ``install`` of None means the script's own lines.
     """
 
-    row: InstanceRow
+    row: Row
     git: Path
     prefix: Path | None = None
     requirements: list[str] = field(default_factory=list[str])
@@ -229,7 +230,7 @@ def _fill(
         container.put_folder(materials.wheels, WHEELS)
         names = shlex.join(materials.requirements)
         container.run(f"python $(echo {WHEELS}/pip-*.whl)/pip install -q {names}", "Installing the requirements")
-    commands = wanted.row.install_commands() if wanted.install is None else wanted.install
+    commands = install_commands(wanted.row.eval_script) if wanted.install is None else wanted.install
     for command in [*wanted.before_install, *commands]:
         report(f"in the image: {command}")
         container.run(command, f"`{command}`")

@@ -6,8 +6,6 @@ and raises :class:`PreparationError` with a sentence that names the thing at fau
 
 from __future__ import annotations
 
-import importlib
-import json
 import os
 import re
 import subprocess
@@ -15,9 +13,10 @@ import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+
+from evals.swebench.dataset import DatasetError, Row, load_dataset
 
 ENVIRONMENT = "/opt/miniconda3/envs/testbed"
 REPOSITORY = "/testbed"
@@ -35,20 +34,6 @@ class PreparationError(Exception):
     def __init__(self, message: str, *, usage: bool = False) -> None:
         super().__init__(message)
         self.exit_code = 2 if usage else 1
-
-
-class InstanceRow(BaseModel):
-    """The columns of a SWE-bench 5 row that say what its image must hold."""
-
-    instance_id: str
-    base_commit: str
-    image: str
-    eval_script: str
-
-    def install_commands(self) -> list[str]:
-        """The script's own ``pip install`` lines, up to where its tests begin."""
-        preamble = self.eval_script.partition(_TEST_OUTPUT)[0]
-        return [match.group() for match in _INSTALL.finditer(preamble)]
 
 
 class Recipe(BaseModel):
@@ -81,21 +66,22 @@ class Interpreter:
         return self.prefix / "lib" / f"python{self.version}"
 
 
-def load_row(dataset: Path, instance: str) -> InstanceRow:
-    """Find one instance in a ``.parquet``, ``.json`` or ``.jsonl`` file of SWE-bench rows."""
-    if not dataset.is_file():
-        message = f"There is no dataset file {dataset}."
-        raise PreparationError(message, usage=True)
-    rows = [row for row in _read_rows(dataset) if row.get("instance_id") == instance]
-    if not rows:
-        message = f"{dataset} has no instance {instance!r}: check the id against the file."
-        raise PreparationError(message, usage=True)
+def load_row(dataset: Path, instance: str) -> Row:
+    """Find one instance in a file of SWE-bench rows."""
     try:
-        return InstanceRow.model_validate(rows[0])
-    except ValidationError as error:
-        columns = ", ".join(str(problem["loc"][0]) for problem in error.errors())
-        message = f"The row of {instance} in {dataset} lacks {columns}: use a dataset revision of SWE-bench 5 or later."
-        raise PreparationError(message, usage=True) from error
+        rows = load_dataset(str(dataset)).select([instance]).rows
+    except DatasetError as error:
+        raise PreparationError(str(error), usage=True) from error
+    if len(rows) > 1:
+        message = f"{instance!r} is a pattern for {len(rows)} instances: prepare one at a time."
+        raise PreparationError(message, usage=True)
+    return rows[0]
+
+
+def install_commands(eval_script: str) -> list[str]:
+    """The script's own ``pip install`` lines, up to where its tests begin."""
+    preamble = eval_script.partition(_TEST_OUTPUT)[0]
+    return [match.group() for match in _INSTALL.finditer(preamble)]
 
 
 def load_recipe(path: Path, instance: str) -> Recipe:
@@ -227,19 +213,6 @@ _LEFT_OUT = ("site-packages", "idlelib", "turtledemo")
 def _project(requirement: str) -> str:
     name = re.split(r"[\s\[<>=!~;@]", requirement, maxsplit=1)[0]
     return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def _read_rows(dataset: Path) -> list[dict[str, object]]:
-    try:
-        if dataset.suffix == ".parquet":
-            parquet: Any = importlib.import_module("pyarrow.parquet")
-            return parquet.read_table(dataset, columns=list(InstanceRow.model_fields)).to_pylist()
-        text = dataset.read_text()
-        rows = json.loads(text) if dataset.suffix == ".json" else [json.loads(line) for line in text.splitlines()]
-        return [row for row in rows if isinstance(row, dict)]
-    except (ValueError, KeyError, OSError) as error:
-        message = f"{dataset} is no SWE-bench dataset (.parquet, .json or .jsonl): {error}"
-        raise PreparationError(message, usage=True) from error
 
 
 def _require_commit(source: Path, commit: str) -> None:

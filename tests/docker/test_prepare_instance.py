@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from evals.swebench.dataset import Row
+
 ROOT = Path(__file__).parents[2]
 
 # A build backend inside the repository: `pip install -e .` then needs pip and nothing else.
@@ -73,7 +75,6 @@ FIX = "sed -i 's/return text$/return text.upper()/' /testbed/src/shout.py"
 class Prepared:
     image: str
     base: str
-    errors: str
 
 
 def git(directory: Path, *arguments: str) -> str:
@@ -94,6 +95,12 @@ def make_repository(folder: Path) -> str:
         git(folder, "commit", "-q", "-m", tag)
         git(folder, "tag", tag)
     return git(folder, "rev-parse", "v1")
+
+
+def write_row(path: Path, base: str, image: str) -> Path:
+    row = dict.fromkeys(Row.model_fields, "") | {"instance_id": "o__p-1", "base_commit": base, "image": image}
+    path.write_text(json.dumps(row | {"eval_script": EVAL_SCRIPT.replace("BASE", base)}))
+    return path
 
 
 def bundled_pip(into: Path) -> None:
@@ -133,14 +140,12 @@ def prepared(tmp_path_factory: pytest.TempPathFactory, client: Any) -> Iterator[
     base = make_repository(folder / "source")
     bundled_pip(folder / "wheels")
     image = f"unbroken-test/{uuid.uuid4().hex}:latest"
-    script = EVAL_SCRIPT.replace("BASE", base)
-    row = {"instance_id": "o__p-1", "base_commit": base, "image": image, "eval_script": script}
-    (folder / "rows.jsonl").write_text(json.dumps(row))
+    row = write_row(folder / "rows.jsonl", base, image)
     sources = ("--git", str(folder / "source"), "--wheels", str(folder / "wheels"))
-    outcome = prepare(folder / "rows.jsonl", *sources)
+    outcome = prepare(row, *sources)
     assert outcome.returncode == 0, outcome.stderr
     assert outcome.stdout.strip() == image
-    yield Prepared(image, base, outcome.stderr)
+    yield Prepared(image, base)
     client.images.remove(image, force=True)
 
 
@@ -193,11 +198,8 @@ def test_what_preparing_changes_becomes_one_commit_on_top(client: Any, prepared:
         'instance = "o__p-1"\nbefore_install = ["echo pinned >> CHANGES; touch new"]\ninstall = []\n'
     )
     image = f"{prepared.image.removesuffix(':latest')}:changed"
-    row = {"instance_id": "o__p-1", "base_commit": base, "image": image, "eval_script": EVAL_SCRIPT}
-    (tmp_path / "rows.jsonl").write_text(json.dumps(row))
-    outcome = prepare(
-        tmp_path / "rows.jsonl", "--git", str(tmp_path / "source"), "--recipe", str(tmp_path / "recipe.toml")
-    )
+    row = write_row(tmp_path / "rows.jsonl", base, image)
+    outcome = prepare(row, "--git", str(tmp_path / "source"), "--recipe", str(tmp_path / "recipe.toml"))
     assert outcome.returncode == 0, outcome.stderr
     try:
         said = run(client, image, "git", "log", "--format=%s %P", "--name-only", "-1")
@@ -220,10 +222,9 @@ def test_a_failure_is_a_sentence_and_leaves_nothing(
     base = make_repository(tmp_path / "source")
     bundled_pip(tmp_path / "wheels")
     image = f"unbroken-test/{uuid.uuid4().hex}:latest"
-    row = {"instance_id": "o__p-1", "base_commit": base, "image": image, "eval_script": EVAL_SCRIPT}
-    (tmp_path / "rows.jsonl").write_text(json.dumps(row))
+    row = write_row(tmp_path / "rows.jsonl", base, image)
     sources = ("--git", str(tmp_path / "source"), "--wheels", str(tmp_path / "wheels"))
-    outcome = prepare(tmp_path / "rows.jsonl", *sources, *option)
+    outcome = prepare(row, *sources, *option)
     assert outcome.returncode == 1
     assert sentence in outcome.stderr
     assert "Traceback" not in outcome.stderr
@@ -235,9 +236,8 @@ def test_an_image_of_someone_else_is_not_overwritten(client: Any, prepared: Prep
     client.images.get("unbroken/base:1").tag(image)
     try:
         base = make_repository(tmp_path / "source")
-        row = {"instance_id": "o__p-1", "base_commit": base, "image": image, "eval_script": EVAL_SCRIPT}
-        (tmp_path / "rows.jsonl").write_text(json.dumps(row))
-        outcome = prepare(tmp_path / "rows.jsonl", "--git", str(tmp_path / "source"))
+        row = write_row(tmp_path / "rows.jsonl", base, image)
+        outcome = prepare(row, "--git", str(tmp_path / "source"))
         assert outcome.returncode == 1
         assert f"{image} exists and was not prepared here" in outcome.stderr
     finally:

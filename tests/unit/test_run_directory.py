@@ -5,10 +5,12 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
 from results.record_files import DamagedFileError
 from results.records.manifest import AgentDescription, BenchmarkDescription, Group, Manifest, SessionRecord
@@ -26,6 +28,10 @@ from results.run_directory import (
     task_slug,
     write_group,
 )
+from results.score import trial_results
+from results.trajectory import read_trajectory
+
+GOLDEN = Path(__file__).parents[1] / "data" / "golden_run_format_1"
 
 
 def manifest(run_id: str = "20261122-125800-demo-3f9a", attempts: int = 1) -> Manifest:
@@ -279,3 +285,49 @@ def test_runs_lie_where_the_environment_says(monkeypatch: pytest.MonkeyPatch, tm
     assert default_runs_directory() == tmp_path / "data" / "unbroken" / "runs"
     monkeypatch.setenv("UNBROKEN_RUNS", str(tmp_path / "runs"))
     assert default_runs_directory() == tmp_path / "runs"
+
+
+def holds(read: Any, written: Any) -> bool:
+    """Whether what was read says everything that was written; a later version may say more."""
+    match written:
+        case dict():
+            entries = cast("dict[str, Any]", written).items()
+            return isinstance(read, dict) and all(name in read and holds(read[name], value) for name, value in entries)
+        case list():
+            values = cast("list[Any]", written)
+            return len(read) == len(values) and all(holds(*pair) for pair in zip(read, values, strict=True))
+        case _:
+            return read == written
+
+
+def test_a_run_of_format_1_is_read_for_ever_and_nothing_of_it_is_lost():
+    run = find_run(GOLDEN, "3f9a")
+    read: list[tuple[BaseModel, bytes]] = [(run.manifest, (run.path / "run.json").read_bytes())]
+    lines = (run.path / "sessions.jsonl").read_bytes().splitlines()
+    read += zip(run.sessions(), lines, strict=True)
+    for group in list_groups(GOLDEN).found:
+        read.append((group, (GOLDEN / "groups" / f"{group.group_id}.json").read_bytes()))
+    for trial in run.trials():
+        read += [(one, (trial.path / "verdicts" / f"{one.number}.json").read_bytes()) for one in trial.verdicts()]
+        for one in trial.tries():
+            if end := one.end():
+                read.append((end, (one.path / "end.json").read_bytes()))
+    assert len(read) == 1 + 2 + 1 + 3 + 3
+    for record, written in read:
+        assert holds(record.model_dump(mode="json"), json.loads(written))
+
+
+def test_a_trajectory_of_format_1_is_read_for_ever_and_nothing_of_it_is_lost():
+    path = find_run(GOLDEN, "3f9a").trial("tiny__ledger-1", 1).tries()[0].trajectory_path
+    events = list(read_trajectory(path))
+    kinds = {"start", "message", "request", "retry", "response", "tool_result", "patch", "end"}
+    assert {event.type for event in events} == kinds
+    for event, line in zip(events, path.read_bytes().splitlines(), strict=True):
+        assert holds(event.model_dump(mode="json"), json.loads(line))
+
+
+def test_a_run_of_format_1_still_means_the_same():
+    run = find_run(GOLDEN, "3f9a")
+    assert run.manifest.sha256() == run.sessions()[0].manifest_sha256
+    states = [result.state for result in trial_results(run)]
+    assert states == ["resolved", "not resolved", "error", "open"]

@@ -1,16 +1,24 @@
 """The command `agent`."""
 
 import asyncio
+import os
+import shlex
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from unbroken.commands import options
 
 if TYPE_CHECKING:
-    from agent.session import TaskResult, TaskSettings
+    from agent.approval import Approval
+    from agent.backends import BackendOptions
+    from agent.session import TaskResult
+    from agent.workspace import Checkout
+    from results.records.manifest import LimitsDescription
+    from results.records.usage import Prices
 
 application = typer.Typer(
     rich_markup_mode=None, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -22,68 +30,94 @@ application.add_typer(backends, name="backends")
 DONE, ERROR, LIMIT, DENIED, UNREACHABLE, CONTEXT, INTERRUPTED = 0, 1, 3, 4, 5, 6, 130
 
 
-@application.callback()
+@application.callback(epilog="Any command takes --debug, which adds the traceback to an error.")
 def agent() -> None:
     """Let a model work on a repository, with its thinking kept."""
 
 
 @application.command()
 def run(
-    task: Annotated[str, typer.Argument(help="What to do, in your own words.")],
-    repo: Annotated[Path, typer.Option(help="The git repository to work on, in place.")] = Path(),
+    task: Annotated[str, typer.Argument(metavar="TASK", help="What to do, in your own words.")],
+    repo: Annotated[
+        Path, typer.Option(metavar="DIR", help="The git repository to work on, or a folder in it.", show_default="here")
+    ] = Path(),
     backend: options.Backend = None,
     model: options.Model = None,
-    sandbox: Annotated[str, typer.Option(help="local, or docker:IMAGE (the repository is copied in).")] = "local",
-    apply: Annotated[bool, typer.Option("--apply", help="With docker: apply the diff to the repository.")] = False,
     approve: Annotated[
-        str | None, typer.Option(help="ask, edits, all or read-only. At a terminal ask is the default; without: ask.")
-    ] = None,
-    toolset: options.Toolset = "bash+editor",
+        str,
+        typer.Option(
+            metavar="POLICY",
+            help="What you are asked about first: ask (all but reading), edits (commands, not edits of files), "
+            "all (nothing: everything is allowed), read-only (nothing: only reading is allowed). "
+            "Away from a terminal, what would be asked is denied.",
+        ),
+    ] = "ask",
+    sandbox: Annotated[
+        str,
+        typer.Option(
+            metavar="local|docker:IMAGE",
+            help="Where commands run: on this machine and in place, or in a container that gets a copy.",
+        ),
+    ] = "local",
+    apply: Annotated[
+        bool, typer.Option("--apply", help="With docker:IMAGE, apply the diff to the repository at the end.")
+    ] = False,
     max_steps: options.MaxSteps = None,
-    max_tokens: options.MaxTokens = None,
     max_time: options.MaxTime = None,
+    max_tokens: options.MaxTokens = None,
     max_cost: options.MaxCost = None,
     price: options.Price = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one event a line, as recorded, and nothing else.")
+    ] = False,
+    toolset: options.Toolset = "bash+editor",
+    thinking: options.Thinking = True,
     temperature: options.Temperature = None,
     top_p: options.TopP = None,
     max_output: options.MaxOutput = None,
-    thinking: options.Thinking = True,
     api_key_env: options.ApiKeyEnv = options.KEY_VARIABLE,
     stall_timeout: options.StallTimeout = 600.0,
+    retries: options.Retries = 5,
     sessions: Annotated[
-        Path | None, typer.Option(help="Where sessions are recorded; a folder of your user's data unless given.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Where sessions are recorded; your user's data folder unless given."),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one event a line, as recorded.")] = False,
 ) -> None:
     """Work on TASK in a git repository, and show the diff at the end.
 
     Exit: 0 done, 1 error, 2 usage, 3 limit, 4 denied, 5 backend unreachable, 6 context exhausted, 130 interrupted.
     """
     from agent.backends import BackendOptions
-    from agent.session import TaskSettings
 
-    settings = TaskSettings(
-        task=task,
+    request = _Request(
+        task=_task(task),
         repository=options.existing_directory(repo),
-        sandbox=sandbox,
-        toolset=toolset,
+        sandbox=_sandbox(sandbox, apply=apply),
+        apply=apply,
+        toolset=_toolset(toolset),
         limits=options.limits(max_steps, max_tokens, max_time, max_cost),
         prices=options.prices(price),
         approval=_approval(approve, interactive=sys.stdin.isatty() and not json),
+        backend=backend,
+        sessions=sessions or options.data_directory() / "sessions",
+        as_json=json,
     )
+    if max_cost is not None and price is None:
+        raise typer.BadParameter("a limit on cost needs the price of the model's tokens", param_hint="--price")
     backend_options = BackendOptions(
         model=model,
         key_variable=api_key_env,
         sampling=options.sampling(temperature, top_p, max_output),
         thinking=thinking,
         stall_timeout=stall_timeout,
+        retries=retries,
     )
-    result = asyncio.run(_run(settings, backend, backend_options, sessions, as_json=json))
-    if apply and sandbox != "local":
-        asyncio.run(_apply(settings.repository, result))
-    if not json:
-        typer.echo(f"recorded in {result.folder}", err=True)
-    raise typer.Exit(exit_code(result))
+    try:
+        result = asyncio.run(_run(request, backend_options))
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
+    _say_where(request, result)
+    _fail_unless_done(result)
 
 
 @backends.command("find")
@@ -91,72 +125,179 @@ def find() -> None:
     """Name the model server that answers on this machine."""
     from agent.backends import find_local_server, list_models
 
-    url = find_local_server()
-    names = ", ".join(str(model["id"]) for model in list_models(url))
-    typer.echo(f"{url}  {names}")
+    name, url = find_local_server()
+    models = ", ".join(model.id for model in list_models(url)) or "no model is loaded"
+    typer.echo(f"{url}  (the port of {name})  {visible_line(models)}")
 
 
 @backends.command("serve-script")
 def serve_script(
     script: Annotated[Path, typer.Argument(help="A YAML script; docs/scripted-backend.md has the format.")],
     host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="The port to listen at.")] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port to listen at; 0 means a free one.")] = 8000,
 ) -> None:
     """Serve a scripted backend until interrupted. It plays back a file, and says so."""
     from agent.scripted.server import run_forever
 
-    run_forever(script, host, port)
+    try:
+        run_forever(script, host, port)
+    except OSError as error:
+        message = f"{host}:{port} cannot be listened at: {error.strerror or error}; choose another with --port"
+        raise typer.BadParameter(message, param_hint="--port") from error
 
 
 def exit_code(result: "TaskResult") -> int:
     """The exit code for how a task ended."""
     from agent.backend import BackendUnreachableError
 
-    match result.outcome.exit:
-        case "finished" | "submitted":
-            return DONE
-        case "limit:context":
-            return CONTEXT
-        case "refused":
-            return DENIED
-        case "interrupted":
-            return INTERRUPTED
-        case "error":
-            return UNREACHABLE if isinstance(result.failure, BackendUnreachableError) else ERROR
-        case _:
-            return LIMIT
+    outcome = result.outcome
+    if outcome.exit in ("finished", "submitted"):
+        return ERROR if outcome.error else DONE
+    if outcome.exit == "error":
+        return UNREACHABLE if isinstance(result.failure, BackendUnreachableError) else ERROR
+    codes = {"limit:context": CONTEXT, "refused": DENIED, "interrupted": INTERRUPTED}
+    return codes.get(outcome.exit, LIMIT)
 
 
-async def _run(
-    settings: "TaskSettings", backend: str | None, backend_options: Any, sessions: Path | None, *, as_json: bool
-) -> "TaskResult":
+@dataclass(frozen=True)
+class _Request:
+    """What a person asks for, checked as far as that goes without looking at anything."""
+
+    task: str
+    repository: Path
+    sandbox: str
+    apply: bool
+    toolset: str
+    limits: "LimitsDescription"
+    prices: "Prices | None"
+    approval: "Approval"
+    backend: str | None
+    sessions: Path
+    as_json: bool
+
+
+async def _run(request: _Request, backend_options: "BackendOptions") -> "TaskResult":
     from agent.backends import open_backend
-    from agent.session import new_session_folder, run_task
+    from agent.interrupts import cancelled_by_signals
+    from agent.session import TaskSettings, locate, new_session_folder, run_task
     from agent.terminal import JsonView, TerminalView
+    from runners.command_environment import secret_values
 
-    folder = new_session_folder(sessions or options.data_directory() / "sessions")
-    async with open_backend(backend, backend_options) as opened:
-        return await run_task(settings, opened, JsonView() if as_json else TerminalView(), folder)
+    task = asyncio.current_task()
+    assert task is not None
+    with cancelled_by_signals(task):
+        settings = TaskSettings(
+            task=request.task,
+            repository=await locate(request.repository),
+            sandbox=request.sandbox,
+            toolset=request.toolset,
+            limits=request.limits,
+            prices=request.prices,
+            approval=request.approval,
+            secrets=secret_values(os.environ, backend_options.key_variable),
+        )
+        async with open_backend(request.backend, backend_options, _tell) as backend:
+            # From here on nothing that is started from this process inherits the key.
+            os.environ.pop(backend_options.key_variable, None)
+            view = JsonView() if request.as_json else TerminalView()
+            result = await run_task(settings, backend, view, new_session_folder(request.sessions))
+        if request.apply and result.patch and result.outcome.exit != "interrupted":
+            await _apply(settings.repository, result)
+        return result
 
 
-async def _apply(repository: Path, result: "TaskResult") -> None:
+async def _apply(repository: "Checkout", result: "TaskResult") -> None:
     from agent.session import open_sandbox
-    from agent.workspace import Workspace
+    from agent.workspace import Workspace, WorkspaceError
+    from unbroken.errors import TaskFailedError
 
-    if result.patch:
+    try:
         async with open_sandbox("local", repository) as sandbox:
-            await Workspace(sandbox).apply(result.patch)
-        typer.echo(f"applied to {repository}", err=True)
+            await Workspace(sandbox).apply(result.patch or b"")
+    except WorkspaceError as error:
+        message = f"{error}\nNothing was changed; the diff is kept in {result.folder / 'patch.diff'}"
+        raise TaskFailedError(message, ERROR) from error
+    _tell(f"applied to {repository.top}")
 
 
-def _approval(policy: str | None, *, interactive: bool) -> Any:
-    from typing import get_args
+def _say_where(request: _Request, result: "TaskResult") -> None:
+    _tell(f"recorded in {result.folder}")
+    applied = request.apply and result.outcome.exit != "interrupted"
+    if request.sandbox != "local" and result.patch and not applied:
+        repository, patch = shlex.quote(str(request.repository)), shlex.quote(str(result.folder / "patch.diff"))
+        _tell(f"your files are as they were; to take the work over: git -C {repository} apply {patch}")
+
+
+def _fail_unless_done(result: "TaskResult") -> None:
+    from unbroken.errors import TaskFailedError
+
+    code = exit_code(result)
+    if code != DONE:
+        detail = visible_line(result.outcome.detail or result.outcome.exit)
+        raise TaskFailedError(detail + _way_out(result, code), code) from result.failure
+
+
+def _way_out(result: "TaskResult", code: int) -> str:
+    match code:
+        case 5:
+            return "\nIs the server still running, and is the address right?"
+        case 6:
+            return "\nServe the model with a larger context window, or give it a smaller task."
+        case 4:
+            return "\nRun it at a terminal, or say what is allowed: --approve edits, --approve all."
+        case 1 if result.outcome.error == "backend":
+            return "\nThe server's own log may say more. --retries sets how often a request is sent again."
+        case _:
+            return ""
+
+
+def _tell(text: str) -> None:
+    typer.echo(visible_line(text), err=True)
+
+
+def visible_line(text: str) -> str:
+    """Text that holds something of unknown origin, safe to print."""
+    from results.visible_text import visible
+
+    return visible(text)
+
+
+def _task(task: str) -> str:
+    if not task.strip():
+        raise typer.BadParameter("say what to do", param_hint="TASK")
+    return task
+
+
+def _sandbox(name: str, *, apply: bool) -> str:
+    from agent.session import check_sandbox_name
+
+    try:
+        check_sandbox_name(name)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--sandbox") from error
+    if apply and name == "local":
+        raise typer.BadParameter("without --sandbox docker:IMAGE the work is done in place", param_hint="--apply")
+    return name
+
+
+def _toolset(name: str) -> str:
+    from tools.toolset import make_toolset
+
+    try:
+        make_toolset(name)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--toolset") from error
+    return name
+
+
+def _approval(policy: str, *, interactive: bool) -> "Approval":
+    from typing import cast, get_args
 
     from agent.approval import Approval, Policy
 
-    if policy is not None and policy not in get_args(Policy):
+    if policy not in get_args(Policy):
         message = f"{policy!r} is no approval policy; there are: {', '.join(get_args(Policy))}"
         raise typer.BadParameter(message, param_hint="--approve")
     from agent.terminal import ask_person
 
-    return Approval(policy or "ask", ask_person if interactive else None)  # type: ignore[arg-type]
+    return Approval(cast("Policy", policy), ask_person if interactive else None)

@@ -158,12 +158,12 @@ async def _demo(backend: str | None, setup: _Setup, runs: Path, concurrency: int
     import time
 
     from evals.demo.suite import SCRIPTS, build_images, load_rows
-
     from evals.run import RunSettings
     from evals.swebench.dataset import Dataset, Row
     from results.records.manifest import Group
-    from results.report import print_score_table, write_report
+    from results.report import score_table, write_report
     from results.run_directory import new_run_id, write_group
+    from results.tables import new_console
     from runners.docker_engine import connect
 
     client = await asyncio.to_thread(connect)
@@ -181,7 +181,7 @@ async def _demo(backend: str | None, setup: _Setup, runs: Path, concurrency: int
     write_group(runs, group)
     report = write_report(runs, group)
     typer.echo("")
-    print_score_table(runs, group)
+    new_console().print(score_table(runs, group))
     typer.echo(f"\nreport: {report}")
     return worst
 

@@ -6,6 +6,7 @@ from stencil import Template
 @pytest.mark.parametrize(
     ("name", "expected"),
     [("upper", " ADA "), ("lower", " ada "), ("title", " Ada "), ("trim", "aDa"), ("quote", '" aDa "')],
+    ids=["upper", "lower", "title", "trim", "quote"],
 )
 def test_filters(name, expected):
     assert Template("{{ x | " + name + " }}").render(x=" aDa ") == expected

@@ -1,0 +1,63 @@
+"""The sandbox that is a container."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from docker import DockerClient
+from sandbox_promises import SandboxPromises
+
+from runners.docker_engine import RUN_LABEL, connect
+from runners.docker_sandbox import ContainerSettings, DockerSandbox
+from tools.sandbox import SandboxError
+
+SETTINGS = ContainerSettings(image="unbroken/base:1", directory="/srv/repository", run="test-docker-sandbox")
+
+
+@pytest.fixture(scope="module")
+def client() -> DockerClient:
+    return connect()
+
+
+@pytest.fixture
+async def sandbox(client: DockerClient) -> AsyncIterator[DockerSandbox]:
+    opened = await DockerSandbox.start(client, SETTINGS)
+    yield opened
+    await opened.close()
+
+
+class TestDockerSandbox(SandboxPromises):
+    """Every promise, in a container."""
+
+    async def test_nothing_visible_inside_names_the_task_or_the_harness(self, sandbox: DockerSandbox) -> None:
+        seen = await sandbox.shell("hostname; env; cat /proc/1/cmdline /etc/hosts; ps axww", timeout=20)
+        assert b"unbroken" not in seen.output.lower()
+        assert b"test-docker-sandbox" not in seen.output
+
+    async def test_there_is_no_network_unless_asked_for(self, sandbox: DockerSandbox) -> None:
+        interfaces = await sandbox.shell("ls /sys/class/net", timeout=20)
+        assert interfaces.output.split() == [b"lo"]
+
+    async def test_closing_removes_the_container_with_what_runs_in_it(
+        self, client: DockerClient, sandbox: DockerSandbox
+    ) -> None:
+        await sandbox.shell("trap '' TERM; sleep 984 &", timeout=20)
+        await sandbox.close()
+        left = client.containers.list(all=True, filters={"label": f"{RUN_LABEL}={SETTINGS.run}"})
+        assert sandbox.container_id not in [container.id for container in left]
+
+    async def test_a_container_that_is_gone_is_an_error_of_the_sandbox(self, sandbox: DockerSandbox) -> None:
+        await sandbox.shell("x=1", timeout=20)
+        running = asyncio.create_task(sandbox.shell("sleep 983", timeout=60))
+        await asyncio.sleep(0.3)
+        await asyncio.create_subprocess_exec("docker", "rm", "-f", sandbox.container_id, stdout=asyncio.subprocess.DEVNULL)
+        with pytest.raises(SandboxError):
+            await running
+        with pytest.raises(SandboxError):
+            await sandbox.exec("true", timeout=20)
+        with pytest.raises(SandboxError):
+            await sandbox.read_bytes("/etc/passwd")
+
+    async def test_an_image_that_is_not_there_is_an_error_of_the_sandbox(self, client: DockerClient) -> None:
+        with pytest.raises(SandboxError, match="no-such-image"):
+            await DockerSandbox.start(client, ContainerSettings(image="no-such-image:1", directory="/"))

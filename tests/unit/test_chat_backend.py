@@ -1,0 +1,406 @@
+"""A chat completions URL over real sockets: what a server may do, and what comes of it."""
+
+import asyncio
+import re
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from faulty_server import (
+    CHUNKED_HEAD,
+    DONE,
+    GOOD,
+    STREAM_HEAD,
+    Answer,
+    Deed,
+    FaultyServer,
+    delta,
+    event,
+    faulty,
+    http_error,
+    unused_url,
+    usage,
+)
+
+from agent.backend import BackendError, BackendUnreachableError, ContextExhaustedError
+from agent.chat_backend import ChatBackend, RetryPolicy
+from agent.conversation import Conversation
+from agent.turn import AssistantTurn
+from results.records.events import BackendDescription
+from results.records.usage import Usage
+
+KEY = "sk-very-secret-0123456789"
+POLICY = RetryPolicy(attempts=3, first_wait=0.001, longest_wait=0.01)
+
+
+@asynccontextmanager
+async def backend_at(url: str, **settings: Any) -> AsyncGenerator[ChatBackend]:
+    description = BackendDescription(base_url=url, model="m", dialect="generic")
+    backend = ChatBackend(description, KEY, **{"retry": POLICY, **settings})
+    try:
+        yield backend
+    finally:
+        await backend.close()
+
+
+def conversation() -> Conversation:
+    result = Conversation({"model": "m", "stream": True}, [])
+    result.append({"role": "user", "content": "Grüße 🙂"})
+    return result
+
+
+async def complete(server: FaultyServer, **settings: Any) -> AssistantTurn:
+    async with backend_at(server.url, **settings) as backend:
+        return await backend.complete(conversation())
+
+
+async def failure_of(url: str, **settings: Any) -> BackendError:
+    """The failure, which is one sentence that names the address and keeps the key to itself."""
+    async with backend_at(url, **settings) as backend:
+        with pytest.raises(BackendError) as caught:
+            await backend.complete(conversation())
+    message = str(caught.value)
+    assert url in message
+    assert KEY not in message
+    assert "\n" not in message
+    return caught.value
+
+
+class TestATurnThatArrives:
+    async def test_the_body_is_sent_as_the_conversation_holds_it(self) -> None:
+        async with faulty(GOOD) as server:
+            turn = await complete(server)
+        assert server.requests == [conversation().request_body()]
+        assert (turn.content, turn.finish_reason, turn.requests) == ("Hello.", "stop", 1)
+        assert turn.usage == Usage(prompt_tokens=10, output_tokens=2)
+
+    async def test_byte_by_byte(self) -> None:
+        stream = b"".join([delta(reasoning="grün"), delta(content="🙂 \u2028"), delta("stop"), usage(1, 2), DONE])
+        async with faulty([STREAM_HEAD, *(stream[i : i + 1] for i in range(len(stream)))]) as server:
+            turn = await complete(server)
+        assert (turn.reasoning, turn.content, turn.usage.output_tokens) == ("grün", "🙂 \u2028", 2)
+
+    async def test_a_giant_chunk(self) -> None:
+        async with faulty([STREAM_HEAD, delta(content="ü" * 2_000_000), delta("stop"), DONE]) as server:
+            assert (await complete(server)).content == "ü" * 2_000_000
+
+    @pytest.mark.parametrize(
+        "behind",
+        [
+            [],
+            [DONE],
+            [DONE, b"data: {garbage\n\n"],
+            [DONE, Deed.STALL],
+            [b"data: {garbage\n\n"],
+            [b"data: 7\n\n"],
+            [Deed.RESET],
+            [event({"error": {"message": "Too late."}})],
+        ],
+        ids=["no-done", "done", "garbage-after-done", "stays-open", "garbage", "number", "reset", "error"],
+    )
+    async def test_nothing_behind_the_finish_reason_takes_the_turn_away(self, behind: list[Any]) -> None:
+        async with faulty([STREAM_HEAD, delta(content="Hello."), usage(1, 2), delta("stop"), *behind]) as server:
+            turn = await complete(server)
+        assert (turn.content, turn.usage.output_tokens, len(server.requests)) == ("Hello.", 2, 1)
+
+    @pytest.mark.parametrize("line_end", [b"\n", b"\r\n", b"\r"])
+    async def test_pings_and_unknown_fields_are_passed_over(self, line_end: bytes) -> None:
+        odd = {"choices": [{"index": 0, "delta": {"content": "b", "unheard": [1]}, "logprobs": None}], "timings": {}}
+        pieces = [
+            b": ping\n\n",
+            b"\n\n",
+            b"event: message\n",
+            delta(content="a"),
+            b":\n\n",
+            event(odd),
+            delta("stop"),
+            DONE,
+        ]
+        async with faulty([STREAM_HEAD, b"".join(pieces).replace(b"\n", line_end)]) as server:
+            assert (await complete(server)).content == "ab"
+
+    async def test_a_proxy_of_the_environment_is_not_asked_for_a_server_on_this_machine(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+            monkeypatch.setenv(name, unused_url())
+        for name in ("NO_PROXY", "no_proxy"):
+            monkeypatch.delenv(name, raising=False)
+        async with faulty(GOOD) as server:
+            assert (await complete(server)).content == "Hello."
+
+
+class TestNobodyThere:
+    async def test_a_refused_connection(self) -> None:
+        failure = await failure_of(unused_url())
+        assert isinstance(failure, BackendUnreachableError)
+        assert re.search(r"cannot be reached: .*(refused|Connect)", str(failure))
+
+    async def test_a_connection_that_is_reset_before_the_answer(self) -> None:
+        async with faulty([Deed.RESET]) as server:
+            failure = await failure_of(server.url)
+        assert isinstance(failure, BackendUnreachableError)
+        assert len(server.requests) == POLICY.attempts
+
+    async def test_what_answers_speaks_no_http(self) -> None:
+        async with faulty([b"SSH-2.0-OpenSSH_9.2\r\n"]) as server:
+            failure = await failure_of(server.url)
+        assert isinstance(failure, BackendUnreachableError)
+
+
+class TestSilence:
+    @pytest.mark.parametrize(
+        "answer",
+        [
+            [Deed.STALL],
+            [STREAM_HEAD, Deed.STALL],
+            [STREAM_HEAD, delta(content="Hel"), Deed.STALL],
+            [b"HTTP/1.1 500 Oops\r\ncontent-length: 100\r\n\r\n{", Deed.STALL],
+        ],
+        ids=["before-headers", "behind-headers", "in-the-stream", "in-an-error"],
+    )
+    async def test_is_given_up_after_the_stall_timeout(self, answer: Answer) -> None:
+        async with faulty(answer) as server:
+            failure = await failure_of(server.url, stall_timeout=0.3, retry=RetryPolicy(attempts=2, first_wait=0.001))
+        assert isinstance(failure, BackendUnreachableError)
+        assert str(failure) == f"the backend at {server.url} sent nothing for 0.3 seconds"
+        assert len(server.requests) == 2
+
+    async def test_a_server_that_recovers_is_worth_the_wait(self) -> None:
+        async with faulty([Deed.STALL], GOOD) as server:
+            turn = await complete(server, stall_timeout=0.3)
+        assert (turn.content, turn.requests) == ("Hello.", 2)
+
+
+class TestHttpErrors:
+    @pytest.mark.parametrize("status", [500, 502, 503, 529, 429, 408])
+    async def test_what_may_pass_is_tried_again(self, status: int) -> None:
+        heard: list[tuple[str, float]] = []
+        async with faulty(http_error(status, {"error": {"message": "Loading model"}}), GOOD) as server:
+            async with backend_at(server.url) as backend:
+                turn = await backend.complete(conversation(), on_retry=lambda why, wait: heard.append((why, wait)))
+        assert (turn.content, turn.requests) == ("Hello.", 2)
+        assert server.requests == [conversation().request_body()] * 2
+        assert [why for why, _ in heard] == [f"the backend at {server.url} answered {status}: Loading model"]
+
+    async def test_a_server_that_never_recovers_is_given_up(self) -> None:
+        async with faulty(http_error(500, "Internal Server Error")) as server:
+            failure = await failure_of(server.url)
+        assert str(failure) == f"the backend at {server.url} answered 500: Internal Server Error"
+        assert not isinstance(failure, BackendUnreachableError)
+        assert len(server.requests) == POLICY.attempts
+
+    @pytest.mark.parametrize(
+        ("header", "policy", "wait"),
+        [
+            ("1", POLICY, 1.0),
+            ("0", POLICY, 0.0),
+            ("3600", RetryPolicy(attempts=2, longest_stated_wait=0.02), 0.02),
+        ],
+    )
+    async def test_the_wait_that_a_server_asks_for_is_kept(self, header: str, policy: RetryPolicy, wait: float) -> None:
+        heard: list[float] = []
+        async with faulty(http_error(429, {"error": {"message": "Slow."}}, f"retry-after: {header}"), GOOD) as server:
+            async with backend_at(server.url, retry=policy) as backend:
+                await backend.complete(conversation(), on_retry=lambda _, seconds: heard.append(seconds))
+        assert heard == [wait]
+
+    @pytest.mark.parametrize("header", ["soon", "-1", "nan", "inf", "Wed, 21 Oct 2026 07:28:00 GMT"])
+    async def test_a_wait_that_is_none_is_passed_over(self, header: str) -> None:
+        heard: list[float] = []
+        async with faulty(http_error(429, "", f"retry-after: {header}"), GOOD) as server:
+            async with backend_at(server.url) as backend:
+                await backend.complete(conversation(), on_retry=lambda _, seconds: heard.append(seconds))
+        assert len(heard) == 1
+        assert 0 < heard[0] <= POLICY.longest_wait
+
+    @pytest.mark.parametrize(
+        ("status", "body", "said"),
+        [
+            (400, {"error": {"message": "Unknown field.", "code": 400}}, "Unknown field."),
+            (401, {"error": {"message": "Invalid API Key", "type": "authentication_error"}}, "Invalid API Key"),
+            (401, {"error": {"message": f"Incorrect key {KEY} given"}}, "Incorrect key [API key] given"),
+            (403, "", "403"),
+            (404, {"detail": "Not Found"}, "Not Found"),
+            (422, {"detail": [{"loc": ["body"]}]}, "loc"),
+            (404, {"object": "error", "message": "No such model.", "code": 404}, "No such model."),
+            (400, "<html>\n<h1>Bad\nRequest</h1>", "Bad"),
+            (400, "\x1b[2J" + "x" * 5000, "xxx"),
+            (400, [1], "[1]"),
+        ],
+    )
+    async def test_what_is_wrong_for_good_is_not_tried_again(self, status: int, body: object, said: str) -> None:
+        async with faulty(http_error(status, body)) as server:
+            failure = await failure_of(server.url)
+        assert str(failure).startswith(f"the backend at {server.url} answered {status}: ")
+        assert said in str(failure)
+        assert len(str(failure)) < 700
+        assert "\x1b" not in str(failure)
+        assert len(server.requests) == 1
+
+    @pytest.mark.parametrize(
+        "message",
+        [
+            "While executing CallExpression at line 85, column 32 in source:\n... Jinja Exception: System message must be "
+            "at the beginning.",
+            "Failed to parse tool call arguments as JSON: [json.exception.parse_error.101] parse error at line 1",
+            "Failed to parse messages: Unsupported content part type",
+            "Unknown (built-in) filter 'items' for type Array",
+            "tools param requires --jinja flag",
+            "[json.exception.type_error.302] type must be string, but is null",
+        ],
+    )
+    async def test_what_llama_server_calls_500_and_means_400(self, message: str) -> None:
+        async with faulty(
+            http_error(500, {"error": {"code": 500, "message": message, "type": "server_error"}})
+        ) as server:
+            failure = await failure_of(server.url)
+        assert message.split("\n")[0] in str(failure)
+        assert len(server.requests) == 1
+
+    async def test_an_error_that_is_cut_short(self) -> None:
+        async with faulty([b"HTTP/1.1 500 Oops\r\ncontent-length: 100\r\n\r\n{"], GOOD) as server:
+            assert (await complete(server)).requests == 2
+
+
+OVERFLOWS = {
+    "llama.cpp": {
+        "code": 400,
+        "message": "request (36014 tokens) exceeds the available context size (8192 tokens), try increasing it",
+        "type": "exceed_context_size_error",
+        "n_prompt_tokens": 36014,
+        "n_ctx": 8192,
+    },
+    "vllm": {
+        "message": "This model's maximum context length is 16384 tokens. However, your prompt contains at least 16385 input "
+        "tokens. (parameter=input_tokens, value=16385)",
+        "type": "BadRequestError",
+        "param": "input_tokens",
+        "code": 400,
+    },
+    "vllm-output": {
+        "message": "You passed 9000 input tokens and requested 1024 output tokens. However, the model's context length is only "
+        "9216 tokens, resulting in a maximum input length of 8192 tokens.",
+        "code": 400,
+    },
+    "sglang": {
+        "message": "The input (9000 tokens) is longer than the model's context length (8192 tokens).",
+        "code": 400,
+    },
+    "sglang-output": {"message": "Requested token count exceeds the model's maximum context length of 8192 tokens."},
+    "openai": {"message": "Your input exceeds the limit.", "code": "context_length_exceeded"},
+    "ollama": {"message": "the input length exceeds the context length"},
+    "lm-studio": {
+        "message": "The number of tokens to keep from the initial prompt is greater than the context length."
+    },
+    "moonshot": {"message": "Your request exceeded model token limit: 262144 (requested: 262200)"},
+    "gemini": {"message": "The input token count (1048577) exceeds the maximum number of tokens allowed (1048576)."},
+    "anthropic": {"message": "prompt is too long: 200001 tokens > 200000 maximum"},
+}
+
+
+class TestContextOverflow:
+    @pytest.mark.parametrize("error", OVERFLOWS.values(), ids=OVERFLOWS)
+    @pytest.mark.parametrize("form", ["wrapped", "bare", "stream"])
+    async def test_is_told_apart(self, error: dict[str, Any], form: str) -> None:
+        answers: dict[str, Answer] = {
+            "wrapped": http_error(400, {"error": error}),
+            "bare": http_error(400, {"object": "error", **error}),
+            "stream": [STREAM_HEAD, event({"error": error}), DONE],
+        }
+        async with faulty(answers[form]) as server:
+            failure = await failure_of(server.url)
+        assert isinstance(failure, ContextExhaustedError)
+        assert str(error["message"]) in str(failure)
+        assert len(server.requests) == 1
+
+
+class TestBrokenStreams:
+    @pytest.mark.parametrize(
+        ("answer", "said"),
+        [
+            ([STREAM_HEAD, delta(content="Hel")], "broke off in the middle of its answer"),
+            ([STREAM_HEAD, delta(content="Hel"), DONE], "broke off in the middle of its answer"),
+            ([STREAM_HEAD], "broke off in the middle of its answer"),
+            ([CHUNKED_HEAD, b"5\r\ndata:"], "broke off in the middle of its answer"),
+            ([STREAM_HEAD, delta(content="Hel"), Deed.RESET], "broke off in the middle of its answer"),
+            ([STREAM_HEAD, delta("abort", content="Hel"), DONE], "broke off in the middle of its answer"),
+            ([STREAM_HEAD, b'data: {"choices":[{"index":0,"delta":{"content":\n\n'], "a chunk that cannot be read"),
+            ([STREAM_HEAD, b'data: {"choices": 7}\n\n'], "a chunk that cannot be read: choices: Input should be"),
+            ([STREAM_HEAD, b"data: \xff\n\n"], "a chunk that cannot be read"),
+            ([STREAM_HEAD, b"data: " + b"[" * 100_000 + b"\n\n"], "a chunk that cannot be read"),
+            ([STREAM_HEAD, event({"error": {"code": 500, "message": "type_error.316"}})], "sent an error in its answer: type_error.316"),
+            ([STREAM_HEAD, event({"error": "CUDA error"})], "sent an error in its answer: CUDA error"),
+        ],
+        ids=[
+            "cut", "done-without-finish", "nothing", "cut-chunk", "reset", "abort", "half-json", "no-chunk", "no-utf-8", "deep", "error", "bare-error",
+        ],
+    )  # fmt: skip
+    async def test_are_asked_for_again_and_then_given_up(self, answer: Answer, said: str) -> None:
+        async with faulty(answer) as server:
+            failure = await failure_of(server.url)
+        assert said in str(failure)
+        assert not isinstance(failure, BackendUnreachableError)
+        assert len(server.requests) == POLICY.attempts
+        async with faulty(answer, GOOD) as server:
+            turn = await complete(server)
+        assert (turn.content, turn.requests) == ("Hello.", 2)
+
+    async def test_an_error_in_the_stream_that_names_a_4xx_is_not_tried_again(self) -> None:
+        async with faulty([STREAM_HEAD, event({"error": {"code": 400, "message": "Bad schema."}})]) as server:
+            assert "Bad schema." in str(await failure_of(server.url))
+        assert len(server.requests) == 1
+
+
+class TestUsageOfFailedRequests:
+    BROKEN: Answer = [STREAM_HEAD, delta(content="Hel"), usage(10, 3), b"data: {\n\n"]
+
+    async def test_is_in_the_failure(self) -> None:
+        async with faulty(self.BROKEN) as server:
+            failure = await failure_of(server.url)
+        assert failure.usage == Usage(prompt_tokens=30, output_tokens=9)
+
+    async def test_is_in_the_turn_that_came_after_it(self) -> None:
+        async with faulty(self.BROKEN, http_error(503, ""), GOOD) as server:
+            turn = await complete(server)
+        assert (turn.usage, turn.requests) == (Usage(prompt_tokens=20, output_tokens=5), 3)
+
+    async def test_counts_before_a_failure_for_good(self) -> None:
+        async with faulty(self.BROKEN, http_error(401, "")) as server:
+            failure = await failure_of(server.url)
+        assert failure.usage == Usage(prompt_tokens=10, output_tokens=3)
+
+
+class TestCancellation:
+    @pytest.mark.parametrize(
+        "answer", [[STREAM_HEAD, delta(content="Hel"), Deed.STALL], [Deed.STALL]], ids=["stream", "headers"]
+    )
+    async def test_closes_the_connection(self, answer: Answer) -> None:
+        async with faulty(answer) as server, backend_at(server.url) as backend:
+            task = asyncio.create_task(backend.complete(conversation()))
+            async with asyncio.timeout(10):
+                while not server.requests:
+                    await asyncio.sleep(0.01)
+                task.cancel()
+                await server.client_left.wait()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+        assert len(server.requests) == 1
+
+    async def test_ends_the_wait_for_another_try(self) -> None:
+        waiting = asyncio.Event()
+        async with faulty(http_error(503, "", "retry-after: 60")) as server, backend_at(server.url) as backend:
+            task = asyncio.create_task(backend.complete(conversation(), on_retry=lambda *_: waiting.set()))
+            async with asyncio.timeout(10):
+                await waiting.wait()
+                task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+
+
+@pytest.mark.parametrize("key", ["sk-secret\n", "sk-sécret"])
+def test_a_key_that_no_header_can_hold_is_refused_without_being_shown(key: str) -> None:
+    with pytest.raises(ValueError, match="the API key holds a character") as caught:
+        ChatBackend(BackendDescription(base_url="http://127.0.0.1:1/v1", model="m", dialect="generic"), key)
+    assert "cret" not in str(caught.value)
