@@ -147,12 +147,13 @@ class ChatBackend:
 
 
 def _http_client(url: str) -> httpx2.AsyncClient:
+    """A client that follows no redirect: one would carry the conversation to wherever it points."""
     address = urlsplit(url)
     if address.scheme == "http" and address.hostname in _THIS_MACHINE:
-        # A proxy of the environment is for the way out. No certificates: to load them takes 70 ms, and without them
-        # an encrypted connection is refused.
-        return openai.DefaultAsyncHttpxClient(trust_env=False, verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
-    return openai.DefaultAsyncHttpxClient()
+        # A proxy of the environment is for the way out, and certificates, which take 70 ms to load, are for TLS.
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        return openai.DefaultAsyncHttpxClient(trust_env=False, verify=tls, follow_redirects=False)
+    return openai.DefaultAsyncHttpxClient(follow_redirects=False)
 
 
 def _tell_retry(state: RetryCallState, on_retry: RetryListener) -> None:

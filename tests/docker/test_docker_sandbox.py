@@ -7,16 +7,11 @@ import pytest
 from docker import DockerClient
 from sandbox_promises import SandboxPromises
 
-from runners.docker_engine import RUN_LABEL, connect
+from runners.docker_engine import RUN_LABEL
 from runners.docker_sandbox import ContainerSettings, DockerSandbox
 from tools.sandbox import SandboxError
 
 SETTINGS = ContainerSettings(image="unbroken/base:1", directory="/srv/repository", run="test-docker-sandbox")
-
-
-@pytest.fixture(scope="module")
-def client() -> DockerClient:
-    return connect()
 
 
 @pytest.fixture
@@ -46,11 +41,13 @@ class TestDockerSandbox(SandboxPromises):
         left = client.containers.list(all=True, filters={"label": f"{RUN_LABEL}={SETTINGS.run}"})
         assert sandbox.container_id not in [container.id for container in left]
 
-    async def test_a_container_that_is_gone_is_an_error_of_the_sandbox(self, sandbox: DockerSandbox) -> None:
+    async def test_a_container_that_is_gone_is_an_error_of_the_sandbox(
+        self, client: DockerClient, sandbox: DockerSandbox
+    ) -> None:
         await sandbox.shell("x=1", timeout=20)
         running = asyncio.create_task(sandbox.shell("sleep 983", timeout=60))
         await asyncio.sleep(0.3)
-        await asyncio.create_subprocess_exec("docker", "rm", "-f", sandbox.container_id, stdout=asyncio.subprocess.DEVNULL)
+        await asyncio.to_thread(client.api.remove_container, sandbox.container_id, force=True)
         with pytest.raises(SandboxError):
             await running
         with pytest.raises(SandboxError):

@@ -28,6 +28,7 @@ class FaultyServer:
         self._answers = answers
         self.requests: list[bytes] = []
         """The bodies that came."""
+        self.was_asked = asyncio.Event()
         self.client_left = asyncio.Event()
         self.url = ""
 
@@ -35,6 +36,7 @@ class FaultyServer:
         head = await reader.readuntil(b"\r\n\r\n")
         length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
         self.requests.append(await reader.readexactly(int(length.split(b":")[1])))
+        self.was_asked.set()
         answer = self._answers[min(len(self.requests), len(self._answers)) - 1]
         try:
             await self._play(answer, reader, writer)
@@ -101,5 +103,8 @@ def http_error(status: int, body: object, *headers: str) -> Answer:
     lines = [f"HTTP/1.1 {status} Oops", f"content-length: {len(content)}", "connection: close", *headers]
     return ["\r\n".join([*lines, "", ""]).encode() + content]
 
+
+BROKEN: Answer = [STREAM_HEAD, delta(content="Hel"), usage(10, 3), b"data: {\n\n"]
+"""A chunk that is none, behind the usage."""
 
 GOOD: Answer = [STREAM_HEAD, delta(content="Hello."), delta("stop"), usage(10, 2), DONE]

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from faulty_server import (
+    BROKEN,
     CHUNKED_HEAD,
     DONE,
     GOOD,
@@ -37,7 +38,8 @@ POLICY = RetryPolicy(attempts=3, first_wait=0.001, longest_wait=0.01)
 @asynccontextmanager
 async def backend_at(url: str, **settings: Any) -> AsyncGenerator[ChatBackend]:
     description = BackendDescription(base_url=url, model="m", dialect="generic")
-    backend = ChatBackend(description, KEY, **{"retry": POLICY, **settings})
+    settings.setdefault("retry", POLICY)
+    backend = ChatBackend(description, KEY, **settings)
     try:
         yield backend
     finally:
@@ -106,7 +108,10 @@ class TestATurnThatArrives:
 
     @pytest.mark.parametrize("line_end", [b"\n", b"\r\n", b"\r"])
     async def test_pings_and_unknown_fields_are_passed_over(self, line_end: bytes) -> None:
-        odd = {"choices": [{"index": 0, "delta": {"content": "b", "unheard": [1]}, "logprobs": None}], "timings": {}}
+        odd: Any = {
+            "choices": [{"index": 0, "delta": {"content": "b", "unheard": [1]}, "logprobs": None}],
+            "timings": {},
+        }
         pieces = [
             b": ping\n\n",
             b"\n\n",
@@ -177,9 +182,9 @@ class TestHttpErrors:
     @pytest.mark.parametrize("status", [500, 502, 503, 529, 429, 408])
     async def test_what_may_pass_is_tried_again(self, status: int) -> None:
         heard: list[tuple[str, float]] = []
-        async with faulty(http_error(status, {"error": {"message": "Loading model"}}), GOOD) as server:
-            async with backend_at(server.url) as backend:
-                turn = await backend.complete(conversation(), on_retry=lambda why, wait: heard.append((why, wait)))
+        loading = http_error(status, {"error": {"message": "Loading model"}})
+        async with faulty(loading, GOOD) as server, backend_at(server.url) as backend:
+            turn = await backend.complete(conversation(), on_retry=lambda why, wait: heard.append((why, wait)))
         assert (turn.content, turn.requests) == ("Hello.", 2)
         assert server.requests == [conversation().request_body()] * 2
         assert [why for why, _ in heard] == [f"the backend at {server.url} answered {status}: Loading model"]
@@ -201,17 +206,17 @@ class TestHttpErrors:
     )
     async def test_the_wait_that_a_server_asks_for_is_kept(self, header: str, policy: RetryPolicy, wait: float) -> None:
         heard: list[float] = []
-        async with faulty(http_error(429, {"error": {"message": "Slow."}}, f"retry-after: {header}"), GOOD) as server:
-            async with backend_at(server.url, retry=policy) as backend:
-                await backend.complete(conversation(), on_retry=lambda _, seconds: heard.append(seconds))
+        busy = http_error(429, {"error": {"message": "Slow."}}, f"retry-after: {header}")
+        async with faulty(busy, GOOD) as server, backend_at(server.url, retry=policy) as backend:
+            await backend.complete(conversation(), on_retry=lambda _, seconds: heard.append(seconds))
         assert heard == [wait]
 
     @pytest.mark.parametrize("header", ["soon", "-1", "nan", "inf", "Wed, 21 Oct 2026 07:28:00 GMT"])
     async def test_a_wait_that_is_none_is_passed_over(self, header: str) -> None:
         heard: list[float] = []
-        async with faulty(http_error(429, "", f"retry-after: {header}"), GOOD) as server:
-            async with backend_at(server.url) as backend:
-                await backend.complete(conversation(), on_retry=lambda _, seconds: heard.append(seconds))
+        busy = http_error(429, "", f"retry-after: {header}")
+        async with faulty(busy, GOOD) as server, backend_at(server.url) as backend:
+            await backend.complete(conversation(), on_retry=lambda _, seconds: heard.append(seconds))
         assert len(heard) == 1
         assert 0 < heard[0] <= POLICY.longest_wait
 
@@ -239,11 +244,18 @@ class TestHttpErrors:
         assert "\x1b" not in str(failure)
         assert len(server.requests) == 1
 
+    async def test_a_redirect_is_not_followed(self) -> None:
+        async with faulty(GOOD) as elsewhere:
+            redirect = http_error(307, "", f"location: {elsewhere.url}/chat/completions")
+            async with faulty(redirect) as server:
+                failure = await failure_of(server.url)
+        assert "answered 307" in str(failure)
+        assert (len(server.requests), elsewhere.requests) == (1, [])
+
     @pytest.mark.parametrize(
         "message",
         [
-            "While executing CallExpression at line 85, column 32 in source:\n... Jinja Exception: System message must be "
-            "at the beginning.",
+            "While executing CallExpression at line 85 in source:\n... Jinja Exception: System message must be first.",
             "Failed to parse tool call arguments as JSON: [json.exception.parse_error.101] parse error at line 1",
             "Failed to parse messages: Unsupported content part type",
             "Unknown (built-in) filter 'items' for type Array",
@@ -273,15 +285,15 @@ OVERFLOWS = {
         "n_ctx": 8192,
     },
     "vllm": {
-        "message": "This model's maximum context length is 16384 tokens. However, your prompt contains at least 16385 input "
-        "tokens. (parameter=input_tokens, value=16385)",
+        "message": "This model's maximum context length is 16384 tokens. However, your prompt contains at least "
+        "16385 input tokens. (parameter=input_tokens, value=16385)",
         "type": "BadRequestError",
         "param": "input_tokens",
         "code": 400,
     },
     "vllm-output": {
-        "message": "You passed 9000 input tokens and requested 1024 output tokens. However, the model's context length is only "
-        "9216 tokens, resulting in a maximum input length of 8192 tokens.",
+        "message": "You passed 9000 input tokens and requested 1024 output tokens. However, the model's context "
+        "length is only 9216 tokens, resulting in a maximum input length of 8192 tokens.",
         "code": 400,
     },
     "sglang": {
@@ -320,32 +332,34 @@ class TestBrokenStreams:
     @pytest.mark.parametrize(
         ("answer", "said"),
         [
-            ([STREAM_HEAD, delta(content="Hel")], "broke off in the middle of its answer"),
-            ([STREAM_HEAD, delta(content="Hel"), DONE], "broke off in the middle of its answer"),
-            ([STREAM_HEAD], "broke off in the middle of its answer"),
-            ([CHUNKED_HEAD, b"5\r\ndata:"], "broke off in the middle of its answer"),
-            ([STREAM_HEAD, delta(content="Hel"), Deed.RESET], "broke off in the middle of its answer"),
-            ([STREAM_HEAD, delta("abort", content="Hel"), DONE], "broke off in the middle of its answer"),
-            ([STREAM_HEAD, b'data: {"choices":[{"index":0,"delta":{"content":\n\n'], "a chunk that cannot be read"),
-            ([STREAM_HEAD, b'data: {"choices": 7}\n\n'], "a chunk that cannot be read: choices: Input should be"),
-            ([STREAM_HEAD, b"data: \xff\n\n"], "a chunk that cannot be read"),
-            ([STREAM_HEAD, b"data: " + b"[" * 100_000 + b"\n\n"], "a chunk that cannot be read"),
-            ([STREAM_HEAD, event({"error": {"code": 500, "message": "type_error.316"}})], "sent an error in its answer: type_error.316"),
-            ([STREAM_HEAD, event({"error": "CUDA error"})], "sent an error in its answer: CUDA error"),
+            pytest.param([delta(content="Hel")], "broke off", id="cut"),
+            pytest.param([delta(content="Hel"), DONE], "broke off", id="done-without-finish"),
+            pytest.param([], "broke off", id="nothing"),
+            pytest.param([delta(content="Hel"), Deed.RESET], "broke off", id="reset"),
+            pytest.param([delta("abort", content="Hel"), DONE], "broke off", id="abort"),
+            pytest.param([b'data: {"choices":[{"index":0,"delta":{"content":\n\n'], "cannot be read", id="half-json"),
+            pytest.param([b'data: {"choices": 7}\n\n'], "cannot be read: choices: Input should be", id="no-chunk"),
+            pytest.param([b"data: \xff\n\n"], "cannot be read", id="no-utf-8"),
+            pytest.param([b"data: " + b"[" * 100_000 + b"\n\n"], "cannot be read", id="deep"),
+            pytest.param([event({"error": {"code": 500, "message": "type_error.316"}})], "type_error.316", id="error"),
+            pytest.param([event({"error": "CUDA error"})], "sent an error in its answer: CUDA error", id="bare-error"),
         ],
-        ids=[
-            "cut", "done-without-finish", "nothing", "cut-chunk", "reset", "abort", "half-json", "no-chunk", "no-utf-8", "deep", "error", "bare-error",
-        ],
-    )  # fmt: skip
+    )
     async def test_are_asked_for_again_and_then_given_up(self, answer: Answer, said: str) -> None:
-        async with faulty(answer) as server:
+        broken = [STREAM_HEAD, *answer]
+        async with faulty(broken) as server:
             failure = await failure_of(server.url)
         assert said in str(failure)
         assert not isinstance(failure, BackendUnreachableError)
         assert len(server.requests) == POLICY.attempts
-        async with faulty(answer, GOOD) as server:
+        async with faulty(broken, GOOD) as server:
             turn = await complete(server)
         assert (turn.content, turn.requests) == ("Hello.", 2)
+
+    async def test_a_body_that_ends_before_its_length_is_one_too(self) -> None:
+        async with faulty([CHUNKED_HEAD, b"5\r\ndata:"]) as server:
+            failure = await failure_of(server.url)
+        assert str(failure) == f"the backend at {server.url} broke off in the middle of its answer"
 
     async def test_an_error_in_the_stream_that_names_a_4xx_is_not_tried_again(self) -> None:
         async with faulty([STREAM_HEAD, event({"error": {"code": 400, "message": "Bad schema."}})]) as server:
@@ -354,20 +368,18 @@ class TestBrokenStreams:
 
 
 class TestUsageOfFailedRequests:
-    BROKEN: Answer = [STREAM_HEAD, delta(content="Hel"), usage(10, 3), b"data: {\n\n"]
-
     async def test_is_in_the_failure(self) -> None:
-        async with faulty(self.BROKEN) as server:
+        async with faulty(BROKEN) as server:
             failure = await failure_of(server.url)
         assert failure.usage == Usage(prompt_tokens=30, output_tokens=9)
 
     async def test_is_in_the_turn_that_came_after_it(self) -> None:
-        async with faulty(self.BROKEN, http_error(503, ""), GOOD) as server:
+        async with faulty(BROKEN, http_error(503, ""), GOOD) as server:
             turn = await complete(server)
         assert (turn.usage, turn.requests) == (Usage(prompt_tokens=20, output_tokens=5), 3)
 
     async def test_counts_before_a_failure_for_good(self) -> None:
-        async with faulty(self.BROKEN, http_error(401, "")) as server:
+        async with faulty(BROKEN, http_error(401, "")) as server:
             failure = await failure_of(server.url)
         assert failure.usage == Usage(prompt_tokens=10, output_tokens=3)
 
@@ -380,8 +392,7 @@ class TestCancellation:
         async with faulty(answer) as server, backend_at(server.url) as backend:
             task = asyncio.create_task(backend.complete(conversation()))
             async with asyncio.timeout(10):
-                while not server.requests:
-                    await asyncio.sleep(0.01)
+                await server.was_asked.wait()
                 task.cancel()
                 await server.client_left.wait()
                 with pytest.raises(asyncio.CancelledError):
@@ -391,7 +402,7 @@ class TestCancellation:
     async def test_ends_the_wait_for_another_try(self) -> None:
         waiting = asyncio.Event()
         async with faulty(http_error(503, "", "retry-after: 60")) as server, backend_at(server.url) as backend:
-            task = asyncio.create_task(backend.complete(conversation(), on_retry=lambda *_: waiting.set()))
+            task = asyncio.create_task(backend.complete(conversation(), on_retry=lambda _why, _wait: waiting.set()))
             async with asyncio.timeout(10):
                 await waiting.wait()
                 task.cancel()

@@ -16,6 +16,9 @@ USAGE = {
 }
 
 
+SILENT: list[Any] = [{}, {"choices": None}, {"choices": []}, {"choices": [{}]}, {"choices": [{"delta": None}]}]
+
+
 def piece(finish: str | None = None, **delta: Any) -> dict[str, Any]:
     return {"choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
 
@@ -217,10 +220,8 @@ class TestTheEnd:
         assembler.add(piece(reason))
         assert not assembler.is_complete
 
-    @pytest.mark.parametrize(
-        "chunk", [{}, {"choices": None}, {"choices": []}, {"choices": [{}]}, {"choices": [{"delta": None}]}]
-    )
-    def test_chunks_that_say_nothing_are_passed_over(self, chunk: dict[str, Any]) -> None:
+    @pytest.mark.parametrize("chunk", SILENT)
+    def test_chunks_that_say_nothing_are_passed_over(self, chunk: object) -> None:
         assert assemble(piece(content="x"), chunk, piece("stop")).content == "x"
 
     @pytest.mark.parametrize(

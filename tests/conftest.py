@@ -1,0 +1,58 @@
+"""What all tests share: see `real_things`."""
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from real_things import Console, GitRepository, Reply, clean_environment, script_text
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """The home of a user who has nothing yet."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def make_repository(tmp_path: Path, home: Path) -> Callable[..., GitRepository]:
+    """Make a git repository: by name, with a first commit of `files` (none: without a commit)."""
+
+    def make(name: str = "repository", **files: str) -> GitRepository:
+        folder = tmp_path / name
+        folder.mkdir(parents=True)
+        repository = GitRepository(folder, clean_environment(home))
+        repository.git("init", "--quiet", "--initial-branch=main")
+        if files:
+            repository.commit(**files)
+        return repository
+
+    return make
+
+
+@pytest.fixture
+def repository(make_repository: Callable[..., GitRepository]) -> GitRepository:
+    """A repository with one commit of one file."""
+    return make_repository(greeting="hello\n")
+
+
+@pytest.fixture
+def write_script(tmp_path: Path) -> Callable[..., str]:
+    """Write a script for a scripted backend; what comes back goes behind `--backend`."""
+    numbers = itertools.count(1)
+
+    def write(*replies: Reply, **settings: Any) -> str:
+        file = tmp_path / f"script-{next(numbers)}.yaml"
+        file.write_text(script_text(replies, **settings), encoding="utf-8")
+        return f"scripted:{file}"
+
+    return write
+
+
+@pytest.fixture
+def console(home: Path) -> Console:
+    """Our console commands."""
+    return Console(home, clean_environment(home))

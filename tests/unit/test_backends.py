@@ -1,0 +1,263 @@
+"""From what stands behind `--backend` to a backend, and a sentence for everything that is none."""
+
+import socket
+import socketserver
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from real_things import script_text
+
+from agent.backend import BackendError, BackendUnreachableError
+from agent.backends import (
+    BackendChoiceError,
+    BackendOptions,
+    find_local_server,
+    list_models,
+    open_backend,
+    read_address,
+)
+from agent.chat_backend import ChatBackend
+from agent.scripted.script import ScriptError, load_script
+from agent.scripted.server import serve
+
+KEY = "sk-test-0123456789"
+
+
+@contextmanager
+def answering(answer: bytes) -> Generator[tuple[str, list[bytes]]]:
+    """A server that says the same to everyone; what it was asked is kept."""
+    asked: list[bytes] = []
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            asked.append(self.request.recv(65536))
+            self.request.sendall(answer)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/v1", asked
+        server.shutdown()
+
+
+def http(body: str | bytes, status: str = "200 OK", header: str = "") -> bytes:
+    content = body.encode() if isinstance(body, str) else body
+    return f"HTTP/1.1 {status}\r\n{header}Content-Length: {len(content)}\r\n\r\n".encode() + content
+
+
+def models(*names: str) -> bytes:
+    entries = ",".join(f'{{"id": "{name}"}}' for name in names)
+    return http(f'{{"object": "list", "data": [{entries}]}}')
+
+
+def refused_address() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return f"http://127.0.0.1:{server.getsockname()[1]}/v1"
+
+
+async def opened(choice: str, **options: str) -> ChatBackend:
+    async with open_backend(choice, BackendOptions(**options)) as backend:
+        return backend
+
+
+# -- addresses
+
+
+@pytest.mark.parametrize(
+    ("choice", "url"),
+    [
+        ("http://host:8000/v1", "http://host:8000/v1"),
+        ("http://host:8000/v1/", "http://host:8000/v1"),
+        ("http://host:8000", "http://host:8000/v1"),
+        ("https://host/", "https://host/v1"),
+        ("https://host/api/openai", "https://host/api/openai"),
+        ("http://[::1]:8000", "http://[::1]:8000/v1"),
+        ("ollama", "http://127.0.0.1:11434/v1"),
+        ("llama.cpp", "http://127.0.0.1:8080/v1"),
+    ],
+)
+def test_address_is_understood(choice: str, url: str):
+    assert read_address(choice) == url
+
+
+@pytest.mark.parametrize(
+    "choice", ["", "vlm", "localhost:8000", "ftp://host/v1", "http://", "http://:80/v1", "http://[::1/v1", "http://h:x/v1",
+               "http://h:99999/v1", "http://a b/v1", "http://host\n/v1"],
+)  # fmt: skip
+def test_what_is_no_address_is_a_sentence_that_shows_one(choice: str):
+    with pytest.raises(BackendChoiceError, match="http://HOST:PORT/v1"):
+        read_address(choice)
+
+
+@pytest.mark.parametrize(
+    "choice", ["http://me:pa55word@host/v1", "http://host/v1?key=pa55word", "http://host/v1#pa55word"]
+)
+def test_secret_in_an_address_is_refused_and_not_repeated(choice: str):
+    with pytest.raises(BackendChoiceError, match="UNBROKEN_API_KEY") as refusal:
+        read_address(choice)
+    assert "pa55word" not in str(refusal.value)
+
+
+# -- what answers there
+
+
+async def test_the_one_model_is_taken():
+    with answering(http('{"data": [{"id": "m", "max_model_len": 4096, "other": [1]}]}')) as (url, _):
+        description = (await opened(url)).description
+    assert (description.model, description.context_window, description.scripted) == ("m", 4096, False)
+
+
+async def test_of_several_models_one_must_be_chosen():
+    with answering(models("one", "two")) as (url, _):
+        with pytest.raises(BackendChoiceError, match=r"one, two.*--model"):
+            await opened(url)
+        assert (await opened(url, model="two")).description.model == "two"
+
+
+async def test_server_without_a_model_says_so():
+    with answering(models()) as (url, _), pytest.raises(BackendChoiceError, match="serves no model yet"):
+        await opened(url)
+
+
+async def test_server_without_a_list_of_models_needs_a_name():
+    with answering(http("", "404 Not Found")) as (url, _):
+        with pytest.raises(BackendChoiceError, match=r"answers 404 .*/v1.*--model"):
+            await opened(url)
+        assert (await opened(url, model="mine")).description.model == "mine"
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "words"),
+    [
+        ("401 Unauthorized", BackendChoiceError, "it gets what UNBROKEN_API_KEY holds"),
+        ("403 Forbidden", BackendChoiceError, "it gets what UNBROKEN_API_KEY holds"),
+        ("503 Service Unavailable", BackendUnreachableError, "still loads its model"),
+        ("429 Too Many Requests", BackendUnreachableError, "busy"),
+        ("500 Internal Server Error", BackendError, "its own log says why"),
+        ("400 Bad Request", BackendChoiceError, "is the address right"),
+    ],
+)
+async def test_refusal_says_what_to_do(status: str, kind: type[Exception], words: str):
+    with answering(http("", status)) as (url, _), pytest.raises(kind, match=words) as failure:
+        await opened(url)
+    assert url in str(failure.value)
+    assert type(failure.value) is kind
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"SSH-2.0-OpenSSH_9.2p1\r\n",
+        b"",
+        b"\x00\xff" * 100,
+        http("<html>Jenkins</html>"),
+        http("[]"),
+        http("null"),
+        http('{"data": {"id": "m"}}'),
+        http('{"data": ["m"]}'),
+        http('{"data": [{"name": "m"}]}'),
+        http(b"\xff\xfe"),
+        http('{"data": []}')[:-4],
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    ],
+)
+async def test_what_is_no_server_of_models_is_a_sentence(answer: bytes):
+    with answering(answer) as (url, _), pytest.raises((BackendChoiceError, BackendUnreachableError)) as failure:
+        await opened(url)
+    assert url in str(failure.value)
+
+
+async def test_refused_connection_asks_whether_the_server_runs():
+    with pytest.raises(BackendUnreachableError, match="Is the server running"):
+        await opened(refused_address())
+
+
+async def test_proxy_of_the_environment_is_not_for_this_machine(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("http_proxy", refused_address())
+    with answering(models("m")) as (url, _):
+        assert (await opened(url)).description.model == "m"
+
+
+# -- the key
+
+
+async def test_key_goes_along_as_a_bearer_token(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MY_KEY", f" {KEY}\n")
+    with answering(models("m")) as (url, asked):
+        await opened(url, key_variable="MY_KEY")
+    assert f"Authorization: Bearer {KEY}\r\n".encode() in asked[0]
+
+
+async def test_key_does_not_follow_a_redirect(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("UNBROKEN_API_KEY", KEY)
+    with answering(models("m")) as (elsewhere, asked):
+        redirect = http("", "302 Found", f"Location: {elsewhere}/models\r\n")
+        with answering(redirect) as (url, _), pytest.raises(BackendChoiceError, match="answers 302"):
+            await opened(url)
+    assert asked == []
+
+
+async def test_key_that_no_header_can_carry_is_not_repeated(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("UNBROKEN_API_KEY", f"{KEY}\nX: y")
+    with answering(models("m")) as (url, asked), pytest.raises(BackendChoiceError, match="UNBROKEN_API_KEY") as failure:
+        await opened(url)
+    assert KEY not in str(failure.value)
+    assert asked == []
+
+
+async def test_wrong_key_is_told_with_the_name_of_its_variable():
+    with answering(http("", "401 Unauthorized")) as (url, _), pytest.raises(BackendChoiceError, match="MY_KEY"):
+        await opened(url, key_variable="MY_KEY")
+
+
+# -- servers on this machine
+
+
+def test_first_server_that_answers_is_found_by_name():
+    with answering(models("m")) as (one, _), answering(models("n")) as (two, _), answering(b"SSH-2.0\r\n") as (ssh, _):
+        servers = {"vllm": refused_address(), "ssh": ssh, "sglang": two, "ollama": one}
+        assert find_local_server(servers) == ("sglang", two)
+
+
+def test_no_server_is_an_error_that_names_all_places():
+    servers = {"vllm": refused_address(), "ollama": refused_address()}
+    with pytest.raises(BackendUnreachableError, match="no model server") as failure:
+        find_local_server(servers)
+    for name, url in servers.items():
+        assert f"{name} ({url.split('/')[2]})" in str(failure.value)
+    assert "--backend" in str(failure.value)
+
+
+async def test_server_that_was_found_is_told(monkeypatch: pytest.MonkeyPatch):
+    told: list[str] = []
+    with answering(models("m")) as (url, _):
+        monkeypatch.setattr("agent.backends.LOCAL_SERVERS", {"llama.cpp": url})
+        async with open_backend(None, BackendOptions(), told.append) as backend:
+            assert backend.description.base_url == url
+    assert told == [f"found a model server at {url} (the port of llama.cpp)"]
+
+
+# -- scripts
+
+
+async def test_scripted_backend_says_that_it_is_scripted(tmp_path: Path):
+    (tmp_path / "s.yaml").write_text(script_text([{"content": "done"}]))
+    assert (await opened(f"scripted:{tmp_path}/s.yaml")).description.scripted
+    async with serve(load_script(tmp_path / "s.yaml")) as url:
+        assert (await opened(url)).description.scripted
+        assert [model.id for model in list_models(url)] == ["scripted/test"]
+
+
+def _broken(folder: Path) -> str:
+    (folder / "s.yaml").write_text("scripted: x\nconversations: 3\n")
+    return f"scripted:{folder}/s.yaml"
+
+
+@pytest.mark.parametrize(
+    "choice", [_broken, lambda folder: f"scripted:{folder}/none.yaml", lambda folder: f"scripted:{folder}"]
+)
+async def test_script_that_cannot_be_played_is_named(tmp_path: Path, choice: Callable[[Path], str]):
+    with pytest.raises(ScriptError, match=str(tmp_path)):
+        await opened(choice(tmp_path))
