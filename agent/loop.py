@@ -111,14 +111,17 @@ class Agent:
     async def _work(self, instructions: Instructions) -> None:
         conversation = self._open(instructions)
         while True:
-            if exceeded := self.budget.exceeded():
-                raise _TaskOver(_Ending(*exceeded))
-            if self.budget.is_blind:
-                url = self.backend.description.base_url
-                message = f"the backend at {url} reports no token counts, so the limit on tokens or cost cannot be kept"
-                raise BackendError(message)
+            self._check_budget()
             turn, seconds = await self._ask(conversation)
             await self._answer(conversation, turn, seconds)
+
+    def _check_budget(self) -> None:
+        if exceeded := self.budget.exceeded():
+            raise _TaskOver(_Ending(*exceeded))
+        if self.budget.is_blind:
+            url = self.backend.description.base_url
+            message = f"the backend at {url} reports no token counts, so the limit on tokens or cost cannot be kept"
+            raise BackendError(message)
 
     def _open(self, instructions: Instructions) -> Conversation:
         description = self.backend.description

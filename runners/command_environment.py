@@ -74,5 +74,5 @@ def _names_secret(name: str) -> bool:
 
 
 def _is_same(path: str | None, own: str) -> bool:
-    """Whether `path` is our own folder, however it is spelled; an empty entry means the current one, whichever."""
-    return bool(path) and os.path.realpath(path) == os.path.realpath(own)
+    """Whether `path` is our own folder, however it is spelled; a relative one is the command's, wherever that runs."""
+    return path is not None and os.path.isabs(path) and os.path.realpath(path) == os.path.realpath(own)  # noqa: PTH117

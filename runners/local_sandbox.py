@@ -144,9 +144,11 @@ async def kill_tree(process_id: int, mark: str | None = None) -> None:
         doomed += [*root.children(recursive=True), root]
         if mark:
             doomed += _strays(root.create_time(), mark)
-    for process in doomed:
-        with _gone_is_fine():
-            process.kill()
+    # Stopped first: a shell that sees its children die would still say so, or start others.
+    for end in (psutil.Process.suspend, psutil.Process.kill):
+        for process in reversed(doomed):
+            with _gone_is_fine():
+                end(process)
     with _gone_is_fine():
         os.killpg(process_id, signal.SIGKILL)
 

@@ -148,6 +148,8 @@ class PersistentShell:
             raise
         if answer.status is None:
             await self._abandon(answer)
+            # Now rather than at the next command: a sandbox that is gone must not look like a command that failed.
+            self._channel = await self._open_channel()
         answer.close()
         output, head_length = answer.output.finish()
         status = KILLED if answer.status is None else answer.status

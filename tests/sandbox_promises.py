@@ -76,7 +76,8 @@ class SandboxPromises:
         running = asyncio.create_task(sandbox.shell(command, timeout=20, on_output=listen))
         await heard.wait()
         assert not running.done()
-        assert b"".join(pieces) == (await running).output
+        result = await running
+        assert b"".join(pieces) == result.output
 
     # -- what persists between commands
 

@@ -1,0 +1,522 @@
+"""`agent run` as a person meets it: real processes, a real repository, a scripted server behind real HTTP."""
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from real_things import PATIENCE, VENV, Console, Done, GitRepository, bash, calls, end, fault, json_lines, wait_for
+
+from agent.scripted.script import Script
+from agent.scripted.server import serve
+from results.records.events import EndEvent, PatchEvent, StartEvent, ToolResultEvent
+
+WriteScript = Callable[..., str]
+DONE = {"content": "It is done."}
+EDIT = calls("printf 'hello world\\n' >greeting", content="I greet the world.")
+
+
+def check_record(console: Console, exit: str) -> EndEvent:  # noqa: A002 - as the record calls it
+    """The trajectory can be read to its end, which says how the task ended; the diff lies beside it."""
+    events = console.events()
+    assert isinstance(events[0], StartEvent)
+    last = events[-1]
+    assert isinstance(last, EndEvent)
+    assert last.outcome.exit == exit
+    patches = [event.patch for event in events if isinstance(event, PatchEvent)]
+    assert patches == [console.patch()]
+    return last
+
+
+# -- the happy path
+
+
+def test_work_is_streamed_done_in_place_shown_and_recorded(
+    console: Console, repository: GitRepository, write_script: WriteScript
+):
+    edit = {**EDIT, "reasoning": "Whom else to greet?"}
+    done = console.agent("run", "Greet all", "--repo", repository.path, "--approve", "all", "--backend",
+                         write_script(edit, DONE))  # fmt: skip
+
+    assert done.code == 0
+    places = [done.out.index(part) for part in (
+        "scripted/test at http://127.0.0.1:", "scripted: replies come from a file", str(repository.path),
+        "Whom else to greet?", "I greet the world.", "printf 'hello world", "exit=0", "It is done.",
+        "-hello\n+hello world\n", "finished: 2 steps",
+    )]  # fmt: skip
+    assert places == sorted(places)
+    assert f"recorded in {console.session()}" in done.err
+    assert repository.read("greeting") == "hello world\n"
+    assert "-hello\n+hello world\n" in console.patch()
+    check_record(console, "finished")
+
+
+def test_nothing_of_the_repository_changes_but_the_files_that_the_agent_changed(
+    console: Console, repository: GitRepository, write_script: WriteScript
+):
+    repository.write("greeting", "stashed\n")
+    repository.git("stash")
+    repository.write("greeting", "uncommitted\n")
+    repository.write("staged", "staged\n")
+    repository.git("add", "staged")
+    repository.write("untracked", "untracked\n")
+    before, status = repository.git_data(), repository.git("--no-optional-locks", "status", "--porcelain")
+
+    done = console.agent("run", "x", "--repo", repository.path, "--approve", "all", "--backend",
+                         write_script(calls("echo new >new"), DONE))  # fmt: skip
+
+    assert done.code == 0
+    assert console.patch().count("diff --git") == 1
+    assert "+++ b/new" in console.patch()
+    assert repository.git_data() == before
+    assert repository.git("--no-optional-locks", "status", "--porcelain") == f"{status}?? new\n".replace(
+        "?? new\n?? untracked", "?? untracked\n?? new"
+    ) or "?? new\n" in repository.git("status", "--porcelain")
+    assert (repository.read("greeting"), repository.read("untracked")) == ("uncommitted\n", "untracked\n")
+
+
+def test_editor_of_the_toolset_works_with_edits_allowed(
+    console: Console, repository: GitRepository, write_script: WriteScript
+):
+    arguments = {
+        "command": "str_replace",
+        "path": str(repository.path / "greeting"),
+        "old_str": "hello",
+        "new_str": "hi",
+    }
+    edit = {"tool_calls": [{"name": "str_replace_editor", "arguments": arguments}]}
+    done = console.agent(
+        "run", "x", "--repo", repository.path, "--approve", "edits", "--backend", write_script(edit, DONE)
+    )
+    assert (done.code, repository.read("greeting")) == (0, "hi\n")
+
+
+def test_json_is_the_recorded_trajectory_and_nothing_else(
+    console: Console, repository: GitRepository, write_script: WriteScript
+):
+    done = console.agent("run", "x \u2028 😀", "--repo", repository.path, "--approve", "all", "--json", "--backend",
+                         write_script(calls("printf '\\377\\000\\033[2J'"), DONE))  # fmt: skip
+    assert done.code == 0
+    assert done.raw_out == (console.session() / "trajectory.jsonl").read_bytes()
+    assert json.loads(done.out.splitlines()[0])["type"] == "start"
+
+
+def test_folder_of_a_repository_is_where_commands_start(
+    console: Console, make_repository: Callable[..., GitRepository], write_script: WriteScript
+):
+    repository = make_repository(**{"top": "1\n", "sub/in": "1\n"})
+    done = console.agent("run", "x", "--approve", "all", "--backend", write_script(calls("pwd; echo 2 | tee in >../top"), DONE),
+                         cwd=repository.path / "sub")  # fmt: skip
+    assert done.code == 0
+    assert f"  {repository.path / 'sub'}\n" in done.out
+    assert "+++ b/sub/in" in console.patch()
+    assert "+++ b/top" in console.patch()
+
+
+def test_session_inside_the_repository_is_no_part_of_the_work(
+    console: Console, repository: GitRepository, write_script: WriteScript
+):
+    done = console.agent("run", "x", "--repo", repository.path, "--sessions", repository.path / "log", "--approve", "all",
+                         "--backend", write_script(EDIT, DONE))  # fmt: skip
+    assert done.code == 0
+    assert done.out.count("diff --git") == 1
+    assert repository.git("status", "--porcelain") == " M greeting\n"
+
+
+def test_what_reaches_the_terminal_holds_no_command_for_it(
+    console: Console, repository: GitRepository, write_script: WriteScript
+):
+    evil = "\x9b2J\x1b]0;x\x07"
+    done = console.agent("run", "x", "--repo", repository.path, "--approve", "all", "--backend", write_script(
+        {"reasoning": evil, "content": evil, "tool_calls": [bash(f"printf '\\033[2J\\302\\2332J'; printf '\\033[2J数\\n' >greeting #{evil}")]},
+        {"content": evil},
+    ))  # fmt: skip
+    assert done.code == 0
+    assert "数" in done.out
+    assert not {"\x1b", "\x9b", "\x07"} & set(done.out + done.err)
+
+
+# -- every other end
+
+
+def run_to_its_end(
+    console: Console, repository: GitRepository, script: str, *arguments: str, **environment: str
+) -> Done:
+    done = console.agent(
+        "run", "x", "--repo", repository.path, "--approve", "all", "--retries", "1", "--backend", script, *arguments,
+        **environment,
+    )  # fmt: skip
+    assert "Traceback" not in done.err
+    assert done.err.count("error: ") == (done.code != 0)
+    return done
+
+
+def test_server_that_answers_500_for_ever_is_an_error(
+    console: Console, repository: GitRepository, write_script: WriteScript
+):
+    script = write_script(EDIT, fault(99, status=500, message="out of cheese"), DONE)
+    done = run_to_its_end(console, repository, script)
+    assert done.code == 1
+    assert re.search(r"error: the backend at http://\S+ answered 500: .*out of cheese", done.err)
+    assert check_record(console, "error").outcome.error == "backend"
+    assert "+hello world" in done.out
+
+
+def test_debug_adds_the_traceback(console: Console, repository: GitRepository, write_script: WriteScript):
+    done = console.agent("run", "x", "--repo", repository.path, "--retries", "0", "--debug", "--backend",
+                         write_script(fault(99, status=500), DONE))  # fmt: skip
+    assert done.code == 1
+    assert "Traceback" in done.err
+    assert "BackendError" in done.err
+
+
+@pytest.mark.parametrize("kind", ["cut", "invalid_json", "error_event"])
+def test_stream_that_breaks_for_ever_is_an_error(
+    console: Console, repository: GitRepository, write_script: WriteScript, kind: str
+):
+    done = run_to_its_end(console, repository, write_script(fault(99, break_stream=kind), EDIT))
+    assert done.code == 1
+    assert check_record(console, "error").outcome.error == "backend"
+
+
+def test_stream_that_breaks_once_costs_a_second_request_alone(
+    console: Console, repository: GitRepository, write_script: WriteScript
+):
+    done = run_to_its_end(console, repository, write_script(fault(break_stream="cut"), EDIT, DONE))
+    assert (done.code, repository.read("greeting")) == (0, "hello world\n")
+    assert "trying again in" in done.out
+
+
+def test_server_that_stalls_is_unreachable(console: Console, repository: GitRepository, write_script: WriteScript):
+    script = write_script(EDIT, fault(99, stall=30), DONE)
+    done = run_to_its_end(console, repository, script, "--stall-timeout", "0.5", "--retries", "0")
+    assert done.code == 5
+    assert "sent nothing for 0.5 seconds" in done.err
+    assert "Is the server still running" in done.err
+    check_record(console, "error")
+
+
+def test_limit_keeps_the_work(console: Console, repository: GitRepository, write_script: WriteScript):
+    done = run_to_its_end(console, repository, write_script(EDIT, DONE), "--max-steps", "1")
+    assert done.code == 3
+    assert "limit:steps" in done.out
+    assert "+hello world" in done.out
+    check_record(console, "limit:steps")
+
+
+def test_time_is_a_limit_for_a_command_that_runs(
+    console: Console, repository: GitRepository, write_script: WriteScript
+):
+    done = run_to_its_end(console, repository, write_script(calls("echo x >new; sleep 60"), DONE), "--max-time", "1")
+    assert done.code == 3
+    assert "+++ b/new" in console.patch()
+    check_record(console, "limit:time")
+
+
+def test_headless_question_is_denied_and_no_success(
+    console: Console, repository: GitRepository, write_script: WriteScript
+):
+    done = run_to_its_end(console, repository, write_script(EDIT, DONE), "--approve", "ask")
+    assert done.code == 4
+    assert "--approve all" in done.err
+    assert repository.read("greeting") == "hello\n"
+    check_record(console, "refused")
+    assert [event.denied for event in console.events() if isinstance(event, ToolResultEvent)] == [True]
+
+
+def test_read_only_denies_and_goes_on(console: Console, repository: GitRepository, write_script: WriteScript):
+    done = run_to_its_end(console, repository, write_script(EDIT, DONE), "--approve", "read-only")
+    assert (done.code, repository.read("greeting")) == (0, "hello\n")
+    assert "read-only" in done.out
+
+
+def test_context_that_is_full_has_an_exit_of_its_own(
+    console: Console, repository: GitRepository, write_script: WriteScript
+):
+    script = write_script(calls("seq 1 3000"), DONE, context_window=3000)
+    done = run_to_its_end(console, repository, script)
+    assert done.code == 6
+    assert "larger context window" in done.err
+    check_record(console, "limit:context")
+
+
+def test_backend_that_goes_away_is_unreachable(console: Console, repository: GitRepository, write_script: WriteScript):
+    with _Server() as server:
+        done = run_to_its_end(console, repository, server.url, "--retries", "0")
+    assert done.code == 5
+    check_record(console, "error")
+
+
+def test_git_folder_that_the_agent_deletes_is_told(
+    console: Console, repository: GitRepository, write_script: WriteScript
+):
+    done = run_to_its_end(console, repository, write_script(calls("rm -rf .git"), DONE))
+    assert done.code == 1
+    assert "there is no diff of the work" in done.err
+    last = console.events()[-1]
+    assert isinstance(last, EndEvent)
+    assert "there is no diff" in last.outcome.detail
+
+
+# -- interrupts
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_interrupt_keeps_the_work(
+    console: Console, repository: GitRepository, write_script: WriteScript, number: signal.Signals
+):
+    script = write_script(calls("echo kept >new; sleep 300 & echo $! >pid; touch .git/ready; wait"), DONE)
+    process = console.start("run", "x", "--repo", repository.path, "--approve", "all", "--backend", script)
+    wait_for(repository.path / ".git" / "ready")
+    done = end(process, number)
+    assert done.code == 130
+    assert "Traceback" not in done.err
+    assert "+kept" in done.out
+    assert "+kept" in console.patch()
+    check_record(console, "interrupted")
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(repository.read("pid")), 0)
+
+
+def test_interrupt_while_the_model_thinks(console: Console, repository: GitRepository, write_script: WriteScript):
+    script = write_script(calls("touch .git/ready"), {"content": "slow " * 1000}, token_delay=0.05)
+    process = console.start("run", "x", "--repo", repository.path, "--approve", "all", "--backend", script)
+    wait_for(repository.path / ".git" / "ready")
+    assert end(process).code == 130
+    check_record(console, "interrupted")
+
+
+def test_interrupt_while_the_server_is_asked_for_its_models(console: Console, repository: GitRepository, home: Path):
+    with _Server(silent=home / "asked") as server:
+        process = console.start("run", "x", "--repo", repository.path, "--backend", server.url)
+        wait_for(home / "asked")
+        done = end(process)
+    assert (done.code, "Traceback" in done.err) == (130, False)
+
+
+def test_reader_that_leaves_does_not_lose_the_work(
+    console: Console, repository: GitRepository, write_script: WriteScript
+):
+    script = write_script(calls("seq 1 5000"), EDIT, DONE)
+    command = f"{VENV}/bin/agent run x --repo {repository.path} --approve all --backend {script} | head -n 1"
+    done = console.run(["bash", "-c", command])
+    assert repository.read("greeting") == "hello world\n"
+    assert "Exception" not in done.err
+    check_record(console, "finished")
+
+
+# -- at a terminal
+
+
+class _Terminal:
+    """A terminal with a person at it."""
+
+    def __init__(self, console: Console, *arguments: str | Path) -> None:
+        self._ours, theirs = pty.openpty()
+        self._seen = b""
+        self._process = subprocess.Popen(
+            [str(VENV / "bin" / "agent"), *map(str, arguments)], cwd=console.home, env=console.all({"TERM": "xterm"}),
+            stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+        )  # fmt: skip
+        os.close(theirs)
+
+    def expect(self, text: str) -> None:
+        while text.encode() not in self._seen:
+            self._seen += self._read()
+        self._seen = self._seen.partition(text.encode())[2]
+
+    def type(self, text: str) -> None:
+        os.write(self._ours, text.encode())
+
+    def end(self) -> tuple[int, str]:
+        while data := self._read():
+            self._seen += data
+        code = self._process.wait(PATIENCE)
+        os.close(self._ours)
+        return code, self._seen.decode()
+
+    def interrupt(self) -> None:
+        self._process.send_signal(signal.SIGINT)
+
+    def _read(self) -> bytes:
+        try:
+            return os.read(self._ours, 65536)
+        except OSError:  # everything that had the terminal open has ended
+            return b""
+
+
+def test_person_says_yes_and_no_with_a_reason_that_the_model_reads(
+    console: Console, repository: GitRepository, write_script: WriteScript
+):
+    script = write_script(calls("echo one >one"), calls("echo two >two"), DONE)
+    terminal = _Terminal(console, "run", "x", "--repo", repository.path, "--backend", script)
+    terminal.expect("Run bash  echo one >one")
+    terminal.expect("[y]es")
+    terminal.type("y\n")
+    terminal.expect("Run bash  echo two >two")
+    terminal.expect("instead: ")
+    terminal.type("no, call it three\n")
+    code, _ = terminal.end()
+    assert code == 0
+    assert (repository.read("one"), (repository.path / "two").exists()) == ("one\n", False)
+    allowed, denied = (event for event in console.events() if isinstance(event, ToolResultEvent))
+    assert (allowed.denied, denied.denied) == (False, True)
+    assert "Denied by the user. call it three" in str(denied.sent["content"])
+
+
+def test_interrupt_at_a_question_ends_at_once(console: Console, repository: GitRepository, write_script: WriteScript):
+    terminal = _Terminal(console, "run", "x", "--repo", repository.path, "--backend", write_script(EDIT, DONE))
+    terminal.expect("instead: ")
+    terminal.interrupt()
+    assert terminal.end()[0] == 130
+    check_record(console, "interrupted")
+
+
+def test_terminal_that_is_closed_at_a_question_denies(
+    console: Console, repository: GitRepository, write_script: WriteScript
+):
+    terminal = _Terminal(console, "run", "x", "--repo", repository.path, "--backend", write_script(EDIT, DONE))
+    terminal.expect("instead: ")
+    terminal.type("\x04")
+    assert terminal.end()[0] == 4
+
+
+# -- secrets and environment
+
+KEY = "sk-house-0123456789"
+
+
+class _Server:
+    """A model server that wants a key, and repeats it when it fails; it tells what it was asked with."""
+
+    def __init__(self, silent: Path | None = None) -> None:
+        keys = self.keys = list[str | None]()
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                keys.append(self.headers["Authorization"])
+                if silent:
+                    silent.touch()
+                    self.rfile.read()
+                self._answer(200, {"data": [{"id": "m"}]})
+
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers["Content-Length"]))
+                keys.append(self.headers["Authorization"])
+                if server.leaves:
+                    self.close_connection = True
+                    return
+                self._answer(401, {"error": {"message": f"{self.headers['Authorization']} is no key of mine"}})
+
+            def _answer(self, status: int, content: Any) -> None:
+                data = json.dumps(content).encode()
+                self.send_response(status)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+            def log_message(self, *_: object) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+                return
+
+        server = self
+        self.leaves = True
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}/v1"
+
+    def __enter__(self) -> "_Server":
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.socket.close()
+
+
+@pytest.mark.parametrize("variable", ["UNBROKEN_API_KEY", "CORP_GATEWAY"])
+def test_key_is_sent_and_neither_shown_nor_recorded(console: Console, repository: GitRepository, variable: str):
+    with _Server() as server:
+        server.leaves = False
+        done = run_to_its_end(console, repository, server.url, "--api-key-env", variable, **{variable: KEY})
+    assert done.code == 1
+    assert server.keys == [f"Bearer {KEY}"] * 2
+    assert "[redacted] is no key of mine" in done.err
+    recorded = b"".join(path.read_bytes() for path in console.session().iterdir())
+    assert KEY not in done.out + done.err
+    assert KEY.encode() not in recorded
+
+
+def test_commands_see_the_users_environment_without_secrets_and_without_ours(
+    console: Console, repository: GitRepository, write_script: WriteScript
+):
+    given = {
+        "UNBROKEN_API_KEY": "key-of-unbroken-1", "OPENAI_API_KEY": "key-of-openai-22", "AWS_SECRET_ACCESS_KEY": "key-of-aws-3",
+        "GITHUB_TOKEN": "token-of-github-4", "CORP_GATEWAY": "key-of-the-corp-5",
+    }  # fmt: skip
+    path = f"{VENV}/bin:{console.environment['PATH']}"
+    done = run_to_its_end(
+        console, repository, write_script(calls("env -0 >.git/seen; command -v python3 || true"), DONE),
+        "--api-key-env", "CORP_GATEWAY", PYTHONPATH="lib:/opt/lib", PATH=path, VIRTUAL_ENV=str(VENV), GIT_DIR="/nowhere", **given,
+    )  # fmt: skip
+    assert done.code == 0
+    seen = dict(entry.split("=", 1) for entry in repository.read(".git/seen").split("\0") if entry)
+    assert not set(given) & set(seen)
+    assert not set(given.values()) & set(seen.values())
+    assert seen["PYTHONPATH"] == "lib:/opt/lib"
+    assert str(VENV / "bin") not in seen["PATH"].split(":")
+    assert not {"VIRTUAL_ENV", "GIT_DIR"} & set(seen)
+
+
+# -- finding a server
+
+
+def agent_that_looks_at(servers: dict[str, str]) -> list[str]:
+    """The command, on a machine whose local servers listen elsewhere."""
+    code = f"import agent.backends as b; b.LOCAL_SERVERS.clear(); b.LOCAL_SERVERS.update({servers!r}); from unbroken.entry import agent; agent()"
+    return [sys.executable, "-c", code]
+
+
+async def test_server_on_this_machine_is_found_and_named(console: Console, repository: GitRepository):
+    script = Script.model_validate({"scripted": "s", "conversations": [{"replies": [DONE]}]})
+    async with serve(script) as url:
+        command = agent_that_looks_at({"vllm": "http://127.0.0.1:9/v1", "ollama": url})
+        done = console.run([*command, "run", "x", "--repo", str(repository.path), "--json"])
+        found = console.run([*command, "backends", "find"])
+    assert done.code == 0
+    assert f"found a model server at {url} (the port of ollama)" in done.err
+    assert json_lines(done.out)[0]["backend"]["base_url"] == url
+    assert (found.code, found.out) == (0, f"{url}  (the port of ollama)  scripted/s\n")
+
+
+@pytest.mark.parametrize("arguments", [["run", "x"], ["backends", "find"]])
+def test_no_server_on_this_machine_says_what_to_do(console: Console, repository: GitRepository, arguments: list[str]):
+    command = agent_that_looks_at({"vllm": "http://127.0.0.1:9/v1"})
+    done = console.run([*command, *arguments], cwd=repository.path)
+    assert (done.code, done.out) == (5, "")
+    assert "no model server answers on this machine; looked for vllm (127.0.0.1:9)" in done.err
+    assert "--backend http://HOST:PORT/v1" in done.err
+
+
+def test_script_is_served_until_interrupted(console: Console, repository: GitRepository, write_script: WriteScript):
+    file = write_script(EDIT, DONE).removeprefix("scripted:")
+    process = console.start("backends", "serve-script", file, "--port", "0")
+    assert process.stdout is not None
+    line = process.stdout.readline().decode()
+    url = line.split()[-1]
+    assert "scripted" in line
+    done = console.agent("run", "x", "--repo", repository.path, "--approve", "all", "--backend", url)
+    assert (done.code, repository.read("greeting")) == (0, "hello world\n")
+    taken = console.agent("backends", "serve-script", file, "--port", url.removesuffix("/v1").rpartition(":")[2])
+    assert taken.code == 2
+    assert "--port" in taken.err
+    ended = end(process)
+    assert (ended.code, ended.out) == (0, "")
