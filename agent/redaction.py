@@ -11,6 +11,13 @@ from results.records.events import EVENT, Event
 REDACTED = "[redacted]"
 
 
+def redacted(text: str, secrets: Collection[str]) -> str:
+    """`text` with each of `secrets` replaced."""
+    for secret in secrets:
+        text = text.replace(secret, REDACTED)
+    return text
+
+
 class Redacting:
     """A listener that passes everything on, with each of `secrets` replaced."""
 
@@ -27,9 +34,7 @@ class Redacting:
 
     def delta(self, kind: DeltaKind, text: str) -> None:
         """Pass on a piece of a response; a secret that comes in several pieces is only found in the event."""
-        for secret in self._secrets:
-            text = text.replace(secret, REDACTED)
-        self._listener.delta(kind, text)
+        self._listener.delta(kind, redacted(text, self._secrets))
 
     def output(self, data: bytes) -> None:
         """Pass on a piece of output."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
 import yaml
 
 from results.records.events import Event
@@ -102,6 +103,7 @@ class Console:
 
     home: Path
     environment: dict[str, str] = field(default_factory=dict[str, str])
+    patience: float = PATIENCE
 
     def agent(self, *arguments: str | Path, cwd: Path | None = None, **environment: str) -> Done:
         return self.run([str(VENV / "bin" / "agent"), *map(str, arguments)], cwd=cwd, **environment)
@@ -109,7 +111,7 @@ class Console:
     def run(self, command: Sequence[str], cwd: Path | None = None, **environment: str) -> Done:
         done = subprocess.run(
             command, cwd=cwd or self.home, env=self.all(environment), stdin=subprocess.DEVNULL, capture_output=True,
-            timeout=PATIENCE, check=False,
+            timeout=self.patience, check=False,
         )  # fmt: skip
         return Done(done.returncode, done.stdout.decode(), done.stderr.decode(), done.stdout)
 
@@ -139,6 +141,14 @@ def end(process: "subprocess.Popen[bytes]", number: int = signal.SIGINT) -> Done
     process.send_signal(number)
     out, err = process.communicate(timeout=PATIENCE)
     return Done(process.returncode, out.decode(), err.decode(), out)
+
+
+def is_running(process_id: int) -> bool:
+    """Whether a process is there and alive; one that only waits to be buried is not."""
+    try:
+        return psutil.Process(process_id).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def wait_for(path: Path) -> None:

@@ -45,19 +45,29 @@ def unbroken() -> None:
 def _run(name: str, arguments: list[str]) -> None:
     """Run a command. What goes wrong is one sentence on stderr; `--debug` adds the traceback."""
     forget_python_path()
-    debug = "--debug" in arguments
+    options = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    debug = "--debug" in options
+    without = [argument for argument in options if argument != "--debug"] + arguments[len(options) :]
     application: typer.Typer = import_own(f"unbroken.commands.{name}").application
     try:
-        application([argument for argument in arguments if argument != "--debug"], prog_name=name)
+        application(without, prog_name=name)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except Exception as error:  # the boundary of the process: a person reads this
-        if debug:
-            traceback.print_exc()
-        print(f"error: {error or type(error).__name__}", file=sys.stderr)
-        if not debug and not _is_expected(error):
-            print(f"({type(error).__name__}; --debug shows where)", file=sys.stderr)
+        print(_explanation(error, debug=debug), file=sys.stderr)
         sys.exit(exit_code(error))
+
+
+def _explanation(error: Exception, *, debug: bool) -> str:
+    from agent.redaction import redacted
+    from results.visible_text import visible
+
+    text = f"error: {str(error) or type(error).__name__}"
+    if debug:
+        text = f"{traceback.format_exc()}{text}"
+    elif not _is_expected(error):
+        text = f"{text}\n({type(error).__name__}; --debug shows where)"
+    return visible(redacted(text, getattr(error, "secrets", ())))
 
 
 def exit_code(error: BaseException) -> int:

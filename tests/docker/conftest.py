@@ -1,9 +1,7 @@
 """What tests with containers share: the engine, and the demo suite's images."""
 
 import asyncio
-import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from docker import DockerClient
@@ -30,9 +28,3 @@ def demo_rows(demo_images: None) -> dict[str, Row]:
     """The rows of the demo suite by the short names of their tasks, with their images built."""
     rows = [Row.model_validate(row) for row in load_rows()]
     return {row.instance_id.split("__")[1].rpartition("-")[0]: row for row in rows}
-
-
-def write_dataset(path: Path, *rows: Row, **changes: str) -> Path:
-    """Write rows as a dataset file, with some columns changed."""
-    path.write_text(json.dumps([{**row.model_dump(mode="json"), **changes} for row in rows]), "utf-8")
-    return path

@@ -14,7 +14,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from real_things import PATIENCE, VENV, Console, Done, GitRepository, bash, calls, end, fault, json_lines, wait_for
+from real_things import (
+    PATIENCE,
+    VENV,
+    Console,
+    Done,
+    GitRepository,
+    bash,
+    calls,
+    end,
+    fault,
+    is_running,
+    json_lines,
+    wait_for,
+)
 
 from agent.scripted.script import Script
 from agent.scripted.server import serve
@@ -40,64 +53,55 @@ def check_record(console: Console, exit: str) -> EndEvent:  # noqa: A002 - as th
 # -- the happy path
 
 
-def test_work_is_streamed_done_in_place_shown_and_recorded(
-    console: Console, repository: GitRepository, write_script: WriteScript
-):
-    edit = {**EDIT, "reasoning": "Whom else to greet?"}
-    done = console.agent("run", "Greet all", "--repo", repository.path, "--approve", "all", "--backend",
-                         write_script(edit, DONE))  # fmt: skip
-
-    assert done.code == 0
-    places = [done.out.index(part) for part in (
-        "scripted/test at http://127.0.0.1:", "scripted: replies come from a file", str(repository.path),
-        "Whom else to greet?", "I greet the world.", "printf 'hello world", "exit=0", "It is done.",
-        "-hello\n+hello world\n", "finished: 2 steps",
-    )]  # fmt: skip
-    assert places == sorted(places)
-    assert f"recorded in {console.session()}" in done.err
-    assert repository.read("greeting") == "hello world\n"
-    assert "-hello\n+hello world\n" in console.patch()
-    check_record(console, "finished")
-
-
-def test_nothing_of_the_repository_changes_but_the_files_that_the_agent_changed(
+def test_work_is_streamed_done_in_place_shown_and_recorded_and_nothing_else_changes(
     console: Console, repository: GitRepository, write_script: WriteScript
 ):
     repository.write("greeting", "stashed\n")
     repository.git("stash")
-    repository.write("greeting", "uncommitted\n")
+    repository.write("greeting", "hello, uncommitted\n")
     repository.write("staged", "staged\n")
     repository.git("add", "staged")
     repository.write("untracked", "untracked\n")
-    before, status = repository.git_data(), repository.git("--no-optional-locks", "status", "--porcelain")
-
-    done = console.agent("run", "x", "--repo", repository.path, "--approve", "all", "--backend",
-                         write_script(calls("echo new >new"), DONE))  # fmt: skip
+    before = repository.git_data()
+    path = str(repository.path / "greeting")
+    arguments = {"command": "str_replace", "path": path, "old_str": "hello", "new_str": "hello world"}
+    replies = [
+        {"reasoning": "Whom else to greet?", "content": "I look.", "tool_calls": [bash("cat greeting; echo new >new")]},
+        {"content": "I greet the world.", "tool_calls": [{"name": "str_replace_editor", "arguments": arguments}]},
+    ]
+    done = console.agent(
+        "run", "Greet all", "--repo", repository.path, "--approve", "all", "--backend", write_script(*replies, DONE)
+    )
 
     assert done.code == 0
-    assert console.patch().count("diff --git") == 1
-    assert "+++ b/new" in console.patch()
+    places = [done.out.index(part) for part in (
+        "scripted/test at http://127.0.0.1:", "scripted: replies come from a file", str(repository.path),
+        "Whom else to greet?", "I look.", "bash  cat greeting", "exit=0", "  hello, uncommitted", "I greet the world.",
+        "str_replace_editor", "It is done.", "-hello, uncommitted\n+hello world, uncommitted\n", "finished: 3 steps",
+    )]  # fmt: skip
+    assert places == sorted(places)
+    assert f"recorded in {console.session()}" in done.err
+    assert repository.read("greeting") == "hello world, uncommitted\n"
+    assert console.patch() in done.out
+    assert re.findall(r"^diff --git a/(\S+)", console.patch(), re.MULTILINE) == ["greeting", "new"]
     assert repository.git_data() == before
-    assert repository.git("--no-optional-locks", "status", "--porcelain") == f"{status}?? new\n".replace(
-        "?? new\n?? untracked", "?? untracked\n?? new"
-    ) or "?? new\n" in repository.git("status", "--porcelain")
-    assert (repository.read("greeting"), repository.read("untracked")) == ("uncommitted\n", "untracked\n")
+    assert repository.read("untracked") == "untracked\n"
+    check_record(console, "finished")
 
 
-def test_editor_of_the_toolset_works_with_edits_allowed(
-    console: Console, repository: GitRepository, write_script: WriteScript
+def test_folder_of_a_repository_is_where_commands_start_and_a_session_in_it_is_no_work(
+    console: Console, make_repository: Callable[..., GitRepository], write_script: WriteScript
 ):
-    arguments = {
-        "command": "str_replace",
-        "path": str(repository.path / "greeting"),
-        "old_str": "hello",
-        "new_str": "hi",
-    }
-    edit = {"tool_calls": [{"name": "str_replace_editor", "arguments": arguments}]}
+    repository = make_repository(**{"top": "1\n", "sub/in": "1\n"})
+    script = write_script(calls("pwd; echo 2 | tee in >../top"), DONE)
     done = console.agent(
-        "run", "x", "--repo", repository.path, "--approve", "edits", "--backend", write_script(edit, DONE)
+        "run", "x", "--approve", "all", "--sessions", "log", "--backend", script, cwd=repository.path / "sub"
     )
-    assert (done.code, repository.read("greeting")) == (0, "hi\n")
+    assert done.code == 0
+    assert f"  {repository.path / 'sub'}\n" in done.out
+    assert re.findall(r"^diff --git a/(\S+)", done.out, re.MULTILINE) == ["sub/in", "top"]
+    assert repository.git("status", "--porcelain") == " M sub/in\n M top\n"
+    assert len(list((repository.path / "sub" / "log").glob("*/trajectory.jsonl"))) == 1
 
 
 def test_json_is_the_recorded_trajectory_and_nothing_else(
@@ -108,28 +112,6 @@ def test_json_is_the_recorded_trajectory_and_nothing_else(
     assert done.code == 0
     assert done.raw_out == (console.session() / "trajectory.jsonl").read_bytes()
     assert json.loads(done.out.splitlines()[0])["type"] == "start"
-
-
-def test_folder_of_a_repository_is_where_commands_start(
-    console: Console, make_repository: Callable[..., GitRepository], write_script: WriteScript
-):
-    repository = make_repository(**{"top": "1\n", "sub/in": "1\n"})
-    done = console.agent("run", "x", "--approve", "all", "--backend", write_script(calls("pwd; echo 2 | tee in >../top"), DONE),
-                         cwd=repository.path / "sub")  # fmt: skip
-    assert done.code == 0
-    assert f"  {repository.path / 'sub'}\n" in done.out
-    assert "+++ b/sub/in" in console.patch()
-    assert "+++ b/top" in console.patch()
-
-
-def test_session_inside_the_repository_is_no_part_of_the_work(
-    console: Console, repository: GitRepository, write_script: WriteScript
-):
-    done = console.agent("run", "x", "--repo", repository.path, "--sessions", repository.path / "log", "--approve", "all",
-                         "--backend", write_script(EDIT, DONE))  # fmt: skip
-    assert done.code == 0
-    assert done.out.count("diff --git") == 1
-    assert repository.git("status", "--porcelain") == " M greeting\n"
 
 
 def test_what_reaches_the_terminal_holds_no_command_for_it(
@@ -155,8 +137,8 @@ def run_to_its_end(
         "run", "x", "--repo", repository.path, "--approve", "all", "--retries", "1", "--backend", script, *arguments,
         **environment,
     )  # fmt: skip
-    assert "Traceback" not in done.err
-    assert done.err.count("error: ") == (done.code != 0)
+    assert may_trace or "Traceback" not in done.err
+    assert may_trace or done.err.count("error: ") == (done.code != 0)
     return done
 
 
@@ -169,31 +151,6 @@ def test_server_that_answers_500_for_ever_is_an_error(
     assert re.search(r"error: the backend at http://\S+ answered 500: .*out of cheese", done.err)
     assert check_record(console, "error").outcome.error == "backend"
     assert "+hello world" in done.out
-
-
-def test_debug_adds_the_traceback(console: Console, repository: GitRepository, write_script: WriteScript):
-    done = console.agent("run", "x", "--repo", repository.path, "--retries", "0", "--debug", "--backend",
-                         write_script(fault(99, status=500), DONE))  # fmt: skip
-    assert done.code == 1
-    assert "Traceback" in done.err
-    assert "BackendError" in done.err
-
-
-@pytest.mark.parametrize("kind", ["cut", "invalid_json", "error_event"])
-def test_stream_that_breaks_for_ever_is_an_error(
-    console: Console, repository: GitRepository, write_script: WriteScript, kind: str
-):
-    done = run_to_its_end(console, repository, write_script(fault(99, break_stream=kind), EDIT))
-    assert done.code == 1
-    assert check_record(console, "error").outcome.error == "backend"
-
-
-def test_stream_that_breaks_once_costs_a_second_request_alone(
-    console: Console, repository: GitRepository, write_script: WriteScript
-):
-    done = run_to_its_end(console, repository, write_script(fault(break_stream="cut"), EDIT, DONE))
-    assert (done.code, repository.read("greeting")) == (0, "hello world\n")
-    assert "trying again in" in done.out
 
 
 def test_server_that_stalls_is_unreachable(console: Console, repository: GitRepository, write_script: WriteScript):
@@ -213,15 +170,6 @@ def test_limit_keeps_the_work(console: Console, repository: GitRepository, write
     check_record(console, "limit:steps")
 
 
-def test_time_is_a_limit_for_a_command_that_runs(
-    console: Console, repository: GitRepository, write_script: WriteScript
-):
-    done = run_to_its_end(console, repository, write_script(calls("echo x >new; sleep 60"), DONE), "--max-time", "1")
-    assert done.code == 3
-    assert "+++ b/new" in console.patch()
-    check_record(console, "limit:time")
-
-
 def test_headless_question_is_denied_and_no_success(
     console: Console, repository: GitRepository, write_script: WriteScript
 ):
@@ -231,12 +179,6 @@ def test_headless_question_is_denied_and_no_success(
     assert repository.read("greeting") == "hello\n"
     check_record(console, "refused")
     assert [event.denied for event in console.events() if isinstance(event, ToolResultEvent)] == [True]
-
-
-def test_read_only_denies_and_goes_on(console: Console, repository: GitRepository, write_script: WriteScript):
-    done = run_to_its_end(console, repository, write_script(EDIT, DONE), "--approve", "read-only")
-    assert (done.code, repository.read("greeting")) == (0, "hello\n")
-    assert "read-only" in done.out
 
 
 def test_context_that_is_full_has_an_exit_of_its_own(
@@ -249,10 +191,15 @@ def test_context_that_is_full_has_an_exit_of_its_own(
     check_record(console, "limit:context")
 
 
-def test_backend_that_goes_away_is_unreachable(console: Console, repository: GitRepository, write_script: WriteScript):
+def test_backend_that_goes_away_is_unreachable_and_debug_has_the_traceback(console: Console, repository: GitRepository):
     with _Server() as server:
-        done = run_to_its_end(console, repository, server.url, "--retries", "0")
+        done = console.agent(
+            "run", "x", "--repo", repository.path, "--retries", "0", "--debug", "--backend", server.url
+        )
     assert done.code == 5
+    assert "Traceback" in done.err
+    assert "BackendUnreachableError" in done.err
+    assert "Is the server still running" in done.err
     check_record(console, "error")
 
 
@@ -270,28 +217,28 @@ def test_git_folder_that_the_agent_deletes_is_told(
 # -- interrupts
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_interrupt_keeps_the_work(
-    console: Console, repository: GitRepository, write_script: WriteScript, number: signal.Signals
+def test_interrupt_ends_the_command_and_keeps_the_work(
+    console: Console, repository: GitRepository, write_script: WriteScript
 ):
     script = write_script(calls("echo kept >new; sleep 300 & echo $! >pid; touch .git/ready; wait"), DONE)
     process = console.start("run", "x", "--repo", repository.path, "--approve", "all", "--backend", script)
     wait_for(repository.path / ".git" / "ready")
-    done = end(process, number)
+    done = end(process)
     assert done.code == 130
     assert "Traceback" not in done.err
     assert "+kept" in done.out
     assert "+kept" in console.patch()
     check_record(console, "interrupted")
-    with pytest.raises(ProcessLookupError):
-        os.kill(int(repository.read("pid")), 0)
+    assert not is_running(int(repository.read("pid")))
 
 
-def test_interrupt_while_the_model_thinks(console: Console, repository: GitRepository, write_script: WriteScript):
+def test_request_to_end_while_the_model_speaks_is_an_interrupt(
+    console: Console, repository: GitRepository, write_script: WriteScript
+):
     script = write_script(calls("touch .git/ready"), {"content": "slow " * 1000}, token_delay=0.05)
     process = console.start("run", "x", "--repo", repository.path, "--approve", "all", "--backend", script)
     wait_for(repository.path / ".git" / "ready")
-    assert end(process).code == 130
+    assert end(process, signal.SIGTERM).code == 130
     check_record(console, "interrupted")
 
 
@@ -442,14 +389,22 @@ class _Server:
         self._server.socket.close()
 
 
-@pytest.mark.parametrize("variable", ["UNBROKEN_API_KEY", "CORP_GATEWAY"])
-def test_key_is_sent_and_neither_shown_nor_recorded(console: Console, repository: GitRepository, variable: str):
+def test_key_is_sent_and_neither_shown_nor_recorded(console: Console, repository: GitRepository):
     with _Server() as server:
         server.leaves = False
-        done = run_to_its_end(console, repository, server.url, "--api-key-env", variable, **{variable: KEY})
+        done = run_to_its_end(
+            console,
+            repository,
+            server.url,
+            "--api-key-env",
+            "CORP_GATEWAY",
+            "--debug",
+            CORP_GATEWAY=KEY,
+            may_trace=True,
+        )
     assert done.code == 1
     assert server.keys == [f"Bearer {KEY}"] * 2
-    assert "[redacted] is no key of mine" in done.err
+    assert re.search(r"\[(redacted|API key)\] is no key of mine", done.err)
     recorded = b"".join(path.read_bytes() for path in console.session().iterdir())
     assert KEY not in done.out + done.err
     assert KEY.encode() not in recorded

@@ -88,6 +88,7 @@ def run(
     Exit: 0 done, 1 error, 2 usage, 3 limit, 4 denied, 5 backend unreachable, 6 context exhausted, 130 interrupted.
     """
     from agent.backends import BackendOptions
+    from runners.command_environment import secret_values
 
     request = _Request(
         task=_task(task),
@@ -101,6 +102,7 @@ def run(
         backend=backend,
         sessions=sessions or options.data_directory() / "sessions",
         as_json=json,
+        secrets=secret_values(os.environ, api_key_env),
     )
     if max_cost is not None and price is None:
         raise typer.BadParameter("a limit on cost needs the price of the model's tokens", param_hint="--price")
@@ -117,7 +119,7 @@ def run(
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
     _say_where(request, result)
-    _fail_unless_done(result)
+    _fail_unless_done(request, result)
 
 
 @backends.command("find")
@@ -127,7 +129,7 @@ def find() -> None:
 
     name, url = find_local_server()
     models = ", ".join(model.id for model in list_models(url)) or "no model is loaded"
-    typer.echo(f"{url}  (the port of {name})  {visible_line(models)}")
+    typer.echo(f"{url}  (the port of {name})  {_visible(models)}")
 
 
 @backends.command("serve-script")
@@ -174,6 +176,7 @@ class _Request:
     backend: str | None
     sessions: Path
     as_json: bool
+    secrets: frozenset[str]
 
 
 async def _run(request: _Request, backend_options: "BackendOptions") -> "TaskResult":
@@ -181,7 +184,6 @@ async def _run(request: _Request, backend_options: "BackendOptions") -> "TaskRes
     from agent.interrupts import cancelled_by_signals
     from agent.session import TaskSettings, locate, new_session_folder, run_task
     from agent.terminal import JsonView, TerminalView
-    from runners.command_environment import secret_values
 
     task = asyncio.current_task()
     assert task is not None
@@ -194,7 +196,7 @@ async def _run(request: _Request, backend_options: "BackendOptions") -> "TaskRes
             limits=request.limits,
             prices=request.prices,
             approval=request.approval,
-            secrets=secret_values(os.environ, backend_options.key_variable),
+            secrets=request.secrets,
         )
         async with open_backend(request.backend, backend_options, _tell) as backend:
             # From here on nothing that is started from this process inherits the key.
@@ -228,13 +230,13 @@ def _say_where(request: _Request, result: "TaskResult") -> None:
         _tell(f"your files are as they were; to take the work over: git -C {repository} apply {patch}")
 
 
-def _fail_unless_done(result: "TaskResult") -> None:
+def _fail_unless_done(request: _Request, result: "TaskResult") -> None:
     from unbroken.errors import TaskFailedError
 
     code = exit_code(result)
     if code != DONE:
-        detail = visible_line(result.outcome.detail or result.outcome.exit)
-        raise TaskFailedError(detail + _way_out(result, code), code) from result.failure
+        message = (result.outcome.detail or result.outcome.exit) + _way_out(result, code)
+        raise TaskFailedError(message, code, request.secrets) from result.failure
 
 
 def _way_out(result: "TaskResult", code: int) -> str:
@@ -252,10 +254,10 @@ def _way_out(result: "TaskResult", code: int) -> str:
 
 
 def _tell(text: str) -> None:
-    typer.echo(visible_line(text), err=True)
+    typer.echo(_visible(text), err=True)
 
 
-def visible_line(text: str) -> str:
+def _visible(text: str) -> str:
     """Text that holds something of unknown origin, safe to print."""
     from results.visible_text import visible
 
