@@ -28,7 +28,7 @@ check: setup ## lint, format, types, import layers
 	@.venv/bin/lint-imports
 
 bench: machine ## the benchmarks, as a table
-	@.venv/bin/python -m benchmarks
+	@.venv/bin/python -m benchmarks all
 
 lock: setup ## resolve requirements.lock anew from pyproject.toml
 	@scripts/lock

@@ -10,7 +10,7 @@ def description() -> str:
     processor = _first_value(Path("/proc/cpuinfo"), "model name") or platform.processor() or platform.machine()
     memory = _first_value(Path("/proc/meminfo"), "MemTotal")
     gigabytes = f", {int(memory.split()[0]) * 1024 / 1e9:.0f} GB" if memory else ""
-    system = f"{platform.system()} {platform.release()}"
+    system = f"{platform.system()} {platform.release().partition('-')[0]}"
     return f"{processor}, {os.cpu_count()} cores{gigabytes}; {system}; Python {platform.python_version()}"
 
 

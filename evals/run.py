@@ -38,6 +38,8 @@ class RunSettings:
     verifications: int = 2
     network: str = "none"
     """The agent's; the verifier has what the protocol says."""
+    secrets: frozenset[str] = frozenset()
+    """What is taken out of everything that is recorded."""
 
 
 @dataclass
@@ -117,7 +119,7 @@ async def carry_out(
     async with _grader() as grader:
         janitor = Janitor()
         run.append_session(_session(run, settings, engine_version(client)))
-        phase = AgentPhase(client, agent, janitor, settings.network, run.manifest.run_id)
+        phase = AgentPhase(client, agent, janitor, settings.network, run.manifest.run_id, settings.secrets)
         verifier = OfficialVerifier(client, grader, run.manifest.run_id)
         execution = _Execution(run, rows, phase, verifier, settings, report)
         try:

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from agent.listener import Listeners
+from agent.listener import Listener
+from agent.redaction import Redacting
 from agent.session import Recorder
 from agent.workspace import Workspace, WorkspaceError
 from evals.agents import TaskAgent
@@ -61,12 +62,14 @@ class AgentPhase:
     janitor: Janitor
     network: str
     run: str
+    secrets: frozenset[str]
+    """What is taken out of everything that is recorded."""
 
     async def carry_out(self, row: Row, directory: TryDirectory) -> "Harvest":
         """Let the agent work on `row`, and leave `trajectory.jsonl` and `patch.diff` in the try's folder."""
         started = time.time()
         with TrajectoryWriter(directory.trajectory_path) as writer:
-            listener = Listeners(Recorder(writer))
+            listener = Redacting(Recorder(writer), self.secrets)
             image_id = None
             patch: bytes | None = None
             try:
@@ -87,7 +90,7 @@ class AgentPhase:
             listener.event(EndEvent(time=time.time(), outcome=outcome))
         return Harvest(outcome, patch, image_id, started)
 
-    async def _in_sandbox(self, row: Row, listener: Listeners) -> tuple[Outcome, bytes | None]:
+    async def _in_sandbox(self, row: Row, listener: Listener) -> tuple[Outcome, bytes | None]:
         settings = ContainerSettings(image=row.image, directory=DIRECTORY, network=self.network, run=self.run)
         sandbox = await DockerSandbox.start(self.client, settings)
         try:

@@ -105,17 +105,19 @@ class Console:
     environment: dict[str, str] = field(default_factory=dict[str, str])
     patience: float = PATIENCE
 
-    def agent(self, *arguments: str | Path, cwd: Path | None = None, **environment: str) -> Done:
+    def agent(self, *arguments: str | Path, cwd: Path | str | None = None, **environment: str) -> Done:
         return self.run([str(VENV / "bin" / "agent"), *map(str, arguments)], cwd=cwd, **environment)
 
-    def run(self, command: Sequence[str], cwd: Path | None = None, **environment: str) -> Done:
+    def run(self, command: Sequence[str], cwd: Path | str | None = None, **environment: str) -> Done:
         done = subprocess.run(
             command, cwd=cwd or self.home, env=self.all(environment), stdin=subprocess.DEVNULL, capture_output=True,
             timeout=self.patience, check=False,
         )  # fmt: skip
         return Done(done.returncode, done.stdout.decode(), done.stderr.decode(), done.stdout)
 
-    def start(self, *arguments: str | Path, cwd: Path | None = None, **environment: str) -> "subprocess.Popen[bytes]":
+    def start(
+        self, *arguments: str | Path, cwd: Path | str | None = None, **environment: str
+    ) -> "subprocess.Popen[bytes]":
         return subprocess.Popen(
             [str(VENV / "bin" / "agent"), *map(str, arguments)], cwd=cwd or self.home, env=self.all(environment),
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,

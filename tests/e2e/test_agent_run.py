@@ -118,10 +118,9 @@ def test_what_reaches_the_terminal_holds_no_command_for_it(
     console: Console, repository: GitRepository, write_script: WriteScript
 ):
     evil = "\x9b2J\x1b]0;x\x07"
-    done = console.agent("run", "x", "--repo", repository.path, "--approve", "all", "--backend", write_script(
-        {"reasoning": evil, "content": evil, "tool_calls": [bash(f"printf '\\033[2J\\302\\2332J'; printf '\\033[2J数\\n' >greeting #{evil}")]},
-        {"content": evil},
-    ))  # fmt: skip
+    command = f"printf '\\033[2J\\302\\2332J'; printf '\\033[2J数\\n' >greeting #{evil}"
+    script = write_script({"reasoning": evil, "content": evil, "tool_calls": [bash(command)]}, {"content": evil})
+    done = console.agent("run", "x", "--repo", repository.path, "--approve", "all", "--backend", script)
     assert done.code == 0
     assert "数" in done.out
     assert not {"\x1b", "\x9b", "\x07"} & set(done.out + done.err)
@@ -133,12 +132,13 @@ def test_what_reaches_the_terminal_holds_no_command_for_it(
 def run_to_its_end(
     console: Console, repository: GitRepository, script: str, *arguments: str, **environment: str
 ) -> Done:
+    """Run with everything allowed; what goes wrong is one sentence, and has a traceback where that was asked for."""
     done = console.agent(
         "run", "x", "--repo", repository.path, "--approve", "all", "--retries", "1", "--backend", script, *arguments,
         **environment,
     )  # fmt: skip
-    assert may_trace or "Traceback" not in done.err
-    assert may_trace or done.err.count("error: ") == (done.code != 0)
+    assert ("Traceback" in done.err) == ("--debug" in arguments)
+    assert len(re.findall("^error: ", done.err, re.MULTILINE)) == (done.code != 0)
     return done
 
 
@@ -413,15 +413,13 @@ def test_key_is_sent_and_neither_shown_nor_recorded(console: Console, repository
 def test_commands_see_the_users_environment_without_secrets_and_without_ours(
     console: Console, repository: GitRepository, write_script: WriteScript
 ):
-    given = {
-        "UNBROKEN_API_KEY": "key-of-unbroken-1", "OPENAI_API_KEY": "key-of-openai-22", "AWS_SECRET_ACCESS_KEY": "key-of-aws-3",
-        "GITHUB_TOKEN": "token-of-github-4", "CORP_GATEWAY": "key-of-the-corp-5",
-    }  # fmt: skip
-    path = f"{VENV}/bin:{console.environment['PATH']}"
-    done = run_to_its_end(
-        console, repository, write_script(calls("env -0 >.git/seen; command -v python3 || true"), DONE),
-        "--api-key-env", "CORP_GATEWAY", PYTHONPATH="lib:/opt/lib", PATH=path, VIRTUAL_ENV=str(VENV), GIT_DIR="/nowhere", **given,
-    )  # fmt: skip
+    variables = ("UNBROKEN_API_KEY", "OPENAI_API_KEY", "AWS_SECRET_ACCESS_KEY", "GITHUB_TOKEN", "CORP_GATEWAY")
+    given = {name: f"value-of-{name}-1" for name in variables}
+    ours = {"PATH": f"{VENV}/bin:{console.environment['PATH']}", "VIRTUAL_ENV": str(VENV)}
+    others = {"PYTHONPATH": "lib:/opt/lib", "GIT_DIR": "/nowhere"}
+    script = write_script(calls("env -0 >.git/seen"), DONE)
+    options = ("--api-key-env", "CORP_GATEWAY")
+    done = run_to_its_end(console, repository, script, *options, **ours, **others, **given)
     assert done.code == 0
     seen = dict(entry.split("=", 1) for entry in repository.read(".git/seen").split("\0") if entry)
     assert not set(given) & set(seen)
@@ -436,7 +434,13 @@ def test_commands_see_the_users_environment_without_secrets_and_without_ours(
 
 def agent_that_looks_at(servers: dict[str, str]) -> list[str]:
     """The command, on a machine whose local servers listen elsewhere."""
-    code = f"import agent.backends as b; b.LOCAL_SERVERS.clear(); b.LOCAL_SERVERS.update({servers!r}); from unbroken.entry import agent; agent()"
+    code = f"""
+import agent.backends
+agent.backends.LOCAL_SERVERS.clear()
+agent.backends.LOCAL_SERVERS.update({servers!r})
+import unbroken.entry
+unbroken.entry.agent()
+"""
     return [sys.executable, "-c", code]
 
 

@@ -3,7 +3,7 @@
 import socket
 import socketserver
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from real_things import script_text
 
 from agent.backend import BackendError, BackendUnreachableError
 from agent.backends import (
+    KEY_VARIABLE,
     BackendChoiceError,
     BackendOptions,
     find_local_server,
@@ -57,8 +58,8 @@ def refused_address() -> str:
         return f"http://127.0.0.1:{server.getsockname()[1]}/v1"
 
 
-async def opened(choice: str, **options: str) -> ChatBackend:
-    async with open_backend(choice, BackendOptions(**options)) as backend:
+async def opened(choice: str, model: str | None = None, key_variable: str = KEY_VARIABLE) -> ChatBackend:
+    async with open_backend(choice, BackendOptions(model=model, key_variable=key_variable)) as backend:
         return backend
 
 
@@ -250,14 +251,10 @@ async def test_scripted_backend_says_that_it_is_scripted(tmp_path: Path):
         assert [model.id for model in list_models(url)] == ["scripted/test"]
 
 
-def _broken(folder: Path) -> str:
-    (folder / "s.yaml").write_text("scripted: x\nconversations: 3\n")
-    return f"scripted:{folder}/s.yaml"
-
-
-@pytest.mark.parametrize(
-    "choice", [_broken, lambda folder: f"scripted:{folder}/none.yaml", lambda folder: f"scripted:{folder}"]
-)
-async def test_script_that_cannot_be_played_is_named(tmp_path: Path, choice: Callable[[Path], str]):
+@pytest.mark.parametrize("name", ["broken.yaml", "missing.yaml", "."])
+async def test_script_that_cannot_be_played_is_named(tmp_path: Path, name: str):
+    (tmp_path / "broken.yaml").write_text("scripted: x
+conversations: 3
+")
     with pytest.raises(ScriptError, match=str(tmp_path)):
-        await opened(choice(tmp_path))
+        await opened(f"scripted:{tmp_path / name}")

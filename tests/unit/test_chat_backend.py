@@ -2,11 +2,10 @@
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from backend_desk import POLICY, backend_at, complete, conversation, failure_of
 from faulty_server import (
     BROKEN,
     CHUNKED_HEAD,
@@ -15,7 +14,6 @@ from faulty_server import (
     STREAM_HEAD,
     Answer,
     Deed,
-    FaultyServer,
     delta,
     event,
     faulty,
@@ -24,49 +22,10 @@ from faulty_server import (
     usage,
 )
 
-from agent.backend import BackendError, BackendUnreachableError, ContextExhaustedError
+from agent.backend import BackendUnreachableError
 from agent.chat_backend import ChatBackend, RetryPolicy
-from agent.conversation import Conversation
-from agent.turn import AssistantTurn
 from results.records.events import BackendDescription
 from results.records.usage import Usage
-
-KEY = "sk-very-secret-0123456789"
-POLICY = RetryPolicy(attempts=3, first_wait=0.001, longest_wait=0.01)
-
-
-@asynccontextmanager
-async def backend_at(url: str, **settings: Any) -> AsyncGenerator[ChatBackend]:
-    description = BackendDescription(base_url=url, model="m", dialect="generic")
-    settings.setdefault("retry", POLICY)
-    backend = ChatBackend(description, KEY, **settings)
-    try:
-        yield backend
-    finally:
-        await backend.close()
-
-
-def conversation() -> Conversation:
-    result = Conversation({"model": "m", "stream": True}, [])
-    result.append({"role": "user", "content": "Grüße 🙂"})
-    return result
-
-
-async def complete(server: FaultyServer, **settings: Any) -> AssistantTurn:
-    async with backend_at(server.url, **settings) as backend:
-        return await backend.complete(conversation())
-
-
-async def failure_of(url: str, **settings: Any) -> BackendError:
-    """The failure, which is one sentence that names the address and keeps the key to itself."""
-    async with backend_at(url, **settings) as backend:
-        with pytest.raises(BackendError) as caught:
-            await backend.complete(conversation())
-    message = str(caught.value)
-    assert url in message
-    assert KEY not in message
-    assert "\n" not in message
-    return caught.value
 
 
 class TestATurnThatArrives:
@@ -176,156 +135,6 @@ class TestSilence:
         async with faulty([Deed.STALL], GOOD) as server:
             turn = await complete(server, stall_timeout=0.3)
         assert (turn.content, turn.requests) == ("Hello.", 2)
-
-
-class TestHttpErrors:
-    @pytest.mark.parametrize("status", [500, 502, 503, 529, 429, 408])
-    async def test_what_may_pass_is_tried_again(self, status: int) -> None:
-        heard: list[tuple[str, float]] = []
-        loading = http_error(status, {"error": {"message": "Loading model"}})
-        async with faulty(loading, GOOD) as server, backend_at(server.url) as backend:
-            turn = await backend.complete(conversation(), on_retry=lambda why, wait: heard.append((why, wait)))
-        assert (turn.content, turn.requests) == ("Hello.", 2)
-        assert server.requests == [conversation().request_body()] * 2
-        assert [why for why, _ in heard] == [f"the backend at {server.url} answered {status}: Loading model"]
-
-    async def test_a_server_that_never_recovers_is_given_up(self) -> None:
-        async with faulty(http_error(500, "Internal Server Error")) as server:
-            failure = await failure_of(server.url)
-        assert str(failure) == f"the backend at {server.url} answered 500: Internal Server Error"
-        assert not isinstance(failure, BackendUnreachableError)
-        assert len(server.requests) == POLICY.attempts
-
-    @pytest.mark.parametrize(
-        ("header", "policy", "wait"),
-        [
-            ("1", POLICY, 1.0),
-            ("0", POLICY, 0.0),
-            ("3600", RetryPolicy(attempts=2, longest_stated_wait=0.02), 0.02),
-        ],
-    )
-    async def test_the_wait_that_a_server_asks_for_is_kept(self, header: str, policy: RetryPolicy, wait: float) -> None:
-        heard: list[float] = []
-        busy = http_error(429, {"error": {"message": "Slow."}}, f"retry-after: {header}")
-        async with faulty(busy, GOOD) as server, backend_at(server.url, retry=policy) as backend:
-            await backend.complete(conversation(), on_retry=lambda _, seconds: heard.append(seconds))
-        assert heard == [wait]
-
-    @pytest.mark.parametrize("header", ["soon", "-1", "nan", "inf", "Wed, 21 Oct 2026 07:28:00 GMT"])
-    async def test_a_wait_that_is_none_is_passed_over(self, header: str) -> None:
-        heard: list[float] = []
-        busy = http_error(429, "", f"retry-after: {header}")
-        async with faulty(busy, GOOD) as server, backend_at(server.url) as backend:
-            await backend.complete(conversation(), on_retry=lambda _, seconds: heard.append(seconds))
-        assert len(heard) == 1
-        assert 0 < heard[0] <= POLICY.longest_wait
-
-    @pytest.mark.parametrize(
-        ("status", "body", "said"),
-        [
-            (400, {"error": {"message": "Unknown field.", "code": 400}}, "Unknown field."),
-            (401, {"error": {"message": "Invalid API Key", "type": "authentication_error"}}, "Invalid API Key"),
-            (401, {"error": {"message": f"Incorrect key {KEY} given"}}, "Incorrect key [API key] given"),
-            (403, "", "403"),
-            (404, {"detail": "Not Found"}, "Not Found"),
-            (422, {"detail": [{"loc": ["body"]}]}, "loc"),
-            (404, {"object": "error", "message": "No such model.", "code": 404}, "No such model."),
-            (400, "<html>\n<h1>Bad\nRequest</h1>", "Bad"),
-            (400, "\x1b[2J" + "x" * 5000, "xxx"),
-            (400, [1], "[1]"),
-        ],
-    )
-    async def test_what_is_wrong_for_good_is_not_tried_again(self, status: int, body: object, said: str) -> None:
-        async with faulty(http_error(status, body)) as server:
-            failure = await failure_of(server.url)
-        assert str(failure).startswith(f"the backend at {server.url} answered {status}: ")
-        assert said in str(failure)
-        assert len(str(failure)) < 700
-        assert "\x1b" not in str(failure)
-        assert len(server.requests) == 1
-
-    async def test_a_redirect_is_not_followed(self) -> None:
-        async with faulty(GOOD) as elsewhere:
-            redirect = http_error(307, "", f"location: {elsewhere.url}/chat/completions")
-            async with faulty(redirect) as server:
-                failure = await failure_of(server.url)
-        assert "answered 307" in str(failure)
-        assert (len(server.requests), elsewhere.requests) == (1, [])
-
-    @pytest.mark.parametrize(
-        "message",
-        [
-            "While executing CallExpression at line 85 in source:\n... Jinja Exception: System message must be first.",
-            "Failed to parse tool call arguments as JSON: [json.exception.parse_error.101] parse error at line 1",
-            "Failed to parse messages: Unsupported content part type",
-            "Unknown (built-in) filter 'items' for type Array",
-            "tools param requires --jinja flag",
-            "[json.exception.type_error.302] type must be string, but is null",
-        ],
-    )
-    async def test_what_llama_server_calls_500_and_means_400(self, message: str) -> None:
-        async with faulty(
-            http_error(500, {"error": {"code": 500, "message": message, "type": "server_error"}})
-        ) as server:
-            failure = await failure_of(server.url)
-        assert message.split("\n")[0] in str(failure)
-        assert len(server.requests) == 1
-
-    async def test_an_error_that_is_cut_short(self) -> None:
-        async with faulty([b"HTTP/1.1 500 Oops\r\ncontent-length: 100\r\n\r\n{"], GOOD) as server:
-            assert (await complete(server)).requests == 2
-
-
-OVERFLOWS = {
-    "llama.cpp": {
-        "code": 400,
-        "message": "request (36014 tokens) exceeds the available context size (8192 tokens), try increasing it",
-        "type": "exceed_context_size_error",
-        "n_prompt_tokens": 36014,
-        "n_ctx": 8192,
-    },
-    "vllm": {
-        "message": "This model's maximum context length is 16384 tokens. However, your prompt contains at least "
-        "16385 input tokens. (parameter=input_tokens, value=16385)",
-        "type": "BadRequestError",
-        "param": "input_tokens",
-        "code": 400,
-    },
-    "vllm-output": {
-        "message": "You passed 9000 input tokens and requested 1024 output tokens. However, the model's context "
-        "length is only 9216 tokens, resulting in a maximum input length of 8192 tokens.",
-        "code": 400,
-    },
-    "sglang": {
-        "message": "The input (9000 tokens) is longer than the model's context length (8192 tokens).",
-        "code": 400,
-    },
-    "sglang-output": {"message": "Requested token count exceeds the model's maximum context length of 8192 tokens."},
-    "openai": {"message": "Your input exceeds the limit.", "code": "context_length_exceeded"},
-    "ollama": {"message": "the input length exceeds the context length"},
-    "lm-studio": {
-        "message": "The number of tokens to keep from the initial prompt is greater than the context length."
-    },
-    "moonshot": {"message": "Your request exceeded model token limit: 262144 (requested: 262200)"},
-    "gemini": {"message": "The input token count (1048577) exceeds the maximum number of tokens allowed (1048576)."},
-    "anthropic": {"message": "prompt is too long: 200001 tokens > 200000 maximum"},
-}
-
-
-class TestContextOverflow:
-    @pytest.mark.parametrize("error", OVERFLOWS.values(), ids=OVERFLOWS)
-    @pytest.mark.parametrize("form", ["wrapped", "bare", "stream"])
-    async def test_is_told_apart(self, error: dict[str, Any], form: str) -> None:
-        answers: dict[str, Answer] = {
-            "wrapped": http_error(400, {"error": error}),
-            "bare": http_error(400, {"object": "error", **error}),
-            "stream": [STREAM_HEAD, event({"error": error}), DONE],
-        }
-        async with faulty(answers[form]) as server:
-            failure = await failure_of(server.url)
-        assert isinstance(failure, ContextExhaustedError)
-        assert str(error["message"]) in str(failure)
-        assert len(server.requests) == 1
 
 
 class TestBrokenStreams:

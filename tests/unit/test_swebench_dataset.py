@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pyarrow
 import pytest
@@ -23,7 +23,8 @@ def row(instance_id: str = "demo__one-1", **changes: Any) -> dict[str, Any]:
 
 def write(path: Path, rows: list[dict[str, Any]]) -> str:
     if path.suffix == ".parquet":
-        parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+        table = cast("Any", pyarrow).Table.from_pylist(rows)
+        cast("Any", parquet).write_table(table, path)
     elif path.suffix == ".jsonl":
         path.write_text("".join(json.dumps(record) + "\n" for record in rows))
     else:

@@ -3,10 +3,11 @@
 import io
 import os
 import pty
-import time
 
 import pytest
 
+from agent.approval import Decision
+from agent.backend import DeltaKind
 from agent.redaction import REDACTED, Redacting
 from agent.terminal import JsonView, TerminalView, ask_person
 from results.records.events import (
@@ -25,17 +26,14 @@ from results.records.outcome import Outcome
 from results.records.usage import Usage
 
 EVIL = "\x1b]0;title\x07\x1b[2J\x9b31m\x07\b\r\x7f\u202egnp.exe\ud800"
-"""Set the title, clear the screen, red in one byte, ring, back, to the line's start, delete, turn around, half a pair."""
+"""Title, clear the screen, red in one byte, ring, back, to the line's start, delete, turn around, half a pair."""
 
 
-def start(**fields: str) -> StartEvent:
-    backend = BackendDescription(
-        base_url="http://host/v1", model=fields.get("model", "m"), dialect="generic", scripted=True
-    )
+def start(model: str = "m", directory: str = "/repository") -> StartEvent:
+    backend = BackendDescription(base_url="http://host/v1", model=model, dialect="generic", scripted=True)
     return StartEvent(
-        time=0, agent="default", backend=backend, toolset="bash", tools=[], directory=fields.get("directory", "/repository"),
-        sandbox="local",
-    )  # fmt: skip
+        time=0, agent="default", backend=backend, toolset="bash", tools=[], directory=directory, sandbox="local"
+    )
 
 
 def response(name: str, arguments: str) -> ResponseEvent:
@@ -111,7 +109,7 @@ def test_thinking_text_and_calls_are_told_apart():
 def test_long_things_are_cut_and_say_by_how_much():
     assert "9988 more lines" in shown(result("x\n" * 9999 + "x"))
     assert len(shown(result("x" * 10_000))) < 600
-    assert "600 characters more" in shown(response("bash", '{"command": "%s"}' % ("x" * 1000)))
+    assert "600 characters more" in shown(response("bash", f'{{"command": "{"x" * 1000}"}}'))
     assert "all of them in patch.diff" in shown(patch("+x\n" * 10_000))
 
 
@@ -141,12 +139,12 @@ def test_colour_only_for_terminals_that_want_it(monkeypatch: pytest.MonkeyPatch,
     os.close(ours)
 
 
-@pytest.mark.parametrize("view_of", [lambda file: TerminalView(io.TextIOWrapper(file)), JsonView])
-def test_reader_that_has_gone_does_not_end_the_work(view_of):  # type: ignore[no-untyped-def]
+@pytest.mark.parametrize("json", [True, False])
+def test_reader_that_has_gone_does_not_end_the_work(json: bool):
     read, write = os.pipe()
     os.close(read)
     with os.fdopen(write, "wb", buffering=0) as file:
-        view = view_of(file)
+        view = JsonView(file) if json else TerminalView(io.TextIOWrapper(file, write_through=True))
         for _ in range(3):
             view.event(start())
 
@@ -175,7 +173,7 @@ class _Kept:
     def event(self, event: Event) -> None:
         self.events.append(event)
 
-    def delta(self, kind: str, text: str) -> None:
+    def delta(self, kind: DeltaKind, text: str) -> None:
         self.text.append(text)
 
     def output(self, data: bytes) -> None:
@@ -200,10 +198,13 @@ def test_secrets_are_replaced_wherever_they_stand():
 # -- questions
 
 
-async def answered(monkeypatch: pytest.MonkeyPatch, typed: bytes, arguments: str = '{"command": "ls"}'):  # type: ignore[no-untyped-def]
+async def answered(
+    monkeypatch: pytest.MonkeyPatch, typed: bytes, arguments: str = '{"command": "ls"}', before: bytes = b""
+) -> tuple[Decision, str]:
     """Ask at a real terminal where somebody types; returns the decision and what the question looked like."""
     ours, theirs = pty.openpty()
     asked = io.StringIO()
+    os.write(ours, before)
 
     class Answering(io.StringIO):
         def write(self, text: str) -> int:
@@ -247,25 +248,11 @@ async def test_end_of_input_is_no_agreement(monkeypatch: pytest.MonkeyPatch):
 
 async def test_whole_call_is_shown_and_nothing_hides_in_it(monkeypatch: pytest.MonkeyPatch):
     command = "echo " + "a" * 5000 + "; rm -rf ~\\r echo harmless\\u001b[8m"
-    _, question = await answered(monkeypatch, b"n\n", '{"command": "%s"}' % command)
+    _, question = await answered(monkeypatch, b"n\n", f'{{"command": "{command}"}}')
     assert "; rm -rf ~" in question
     assert not {"\r", "\x1b"} & set(question)
 
 
 async def test_what_was_typed_before_the_question_is_no_answer(monkeypatch: pytest.MonkeyPatch):
-    ours, theirs = pty.openpty()
-    os.write(ours, b"y\n")
-    time.sleep(0.05)
-    os.close(os.dup(theirs))
-    with os.fdopen(theirs, "r") as terminal:
-        monkeypatch.setattr("sys.stdin", terminal)
-
-        class Answering(io.StringIO):
-            def write(self, text: str) -> int:
-                os.write(ours, b"n\n")
-                return len(text)
-
-        monkeypatch.setattr("sys.stderr", Answering())
-        decision = await ask_person("bash", "{}")
-    os.close(ours)
+    decision, _ = await answered(monkeypatch, b"n\n", before=b"y\n")
     assert not decision.allowed

@@ -1,6 +1,5 @@
 """The command `evals`."""
 
-import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -53,6 +52,8 @@ def demo(
     stall_timeout: options.StallTimeout = 600.0,
 ) -> None:
     """Run the six bundled tasks with two scripted backends, or with a live model (--backend)."""
+    import asyncio
+
     from agent.backends import BackendOptions
 
     setup = _Setup(
@@ -103,6 +104,8 @@ def swebench(
 
     Exit: 0 every trial has a verdict, 1 some have none, 2 usage, 5 backend unreachable, 130 interrupted.
     """
+    import asyncio
+
     from agent.backends import BackendOptions
     from evals.run import RunSettings
     from evals.swebench.dataset import load_dataset
@@ -121,7 +124,7 @@ def swebench(
     )
     setup.check()
     selected = load_dataset(dataset).select([name.strip() for name in instances.split(",") if name.strip()])
-    settings = RunSettings(concurrency=concurrency, verifications=verifications, network=_network(network))
+    settings = RunSettings(concurrency, verifications, _network(network), options.secrets(api_key_env))
     code = asyncio.run(_swebench(selected, agent, backend, setup, options.runs_directory(runs), attempts, settings))
     raise typer.Exit(code)
 
@@ -155,6 +158,7 @@ async def _swebench(
 
 
 async def _demo(backend: str | None, setup: _Setup, runs: Path, concurrency: int) -> int:
+    import asyncio
     import time
 
     from evals.demo.suite import SCRIPTS, build_images, load_rows
@@ -174,7 +178,14 @@ async def _demo(backend: str | None, setup: _Setup, runs: Path, concurrency: int
     worst = DONE
     for choice in [backend] if backend else [f"scripted:{path}" for path in SCRIPTS.values()]:
         async with _agent("default", choice, setup) as agent:
-            run_id, result = await _run("demo", dataset, agent, runs, 1, RunSettings(concurrency=concurrency))
+            run_id, result = await _run(
+                "demo",
+                dataset,
+                agent,
+                runs,
+                1,
+                RunSettings(concurrency, secrets=options.secrets(setup.backend_options.key_variable)),
+            )
         run_ids.append(run_id)
         worst = max(worst, _exit_code(result))
     group = Group(group_id=new_run_id("demo"), title="The demo suite", created=time.time(), run_ids=run_ids)

@@ -114,3 +114,10 @@ def _finite(option: str, value: float | None) -> None:
     if value is not None and not math.isfinite(value):
         message = f"{value} is no number that can be used here"
         raise typer.BadParameter(message, param_hint=option)
+
+
+def secrets(key_variable: str) -> frozenset[str]:
+    """What must never be recorded or shown: the backend's key, and whatever else the environment keeps secret."""
+    from runners.command_environment import secret_values
+
+    return secret_values(os.environ, key_variable)
