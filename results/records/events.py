@@ -80,7 +80,7 @@ class RequestEvent(Record):
 
 
 class ResponseEvent(Record):
-    """The model answered."""
+    """The model answered. Seconds and usage cover every request of the step, those that failed as well."""
 
     type: Literal["response"] = "response"
     time: float
@@ -92,7 +92,7 @@ class ResponseEvent(Record):
     """The causes, one for each difference between received and sent."""
     usage: Usage
     seconds: float
-    """From the first byte of the request to the last of the response."""
+    """From the first byte of the first request to the last of the response."""
     first_token_seconds: float | None = None
     requests: int = 1
     """How many requests it took; more than one where a failed one was sent again."""

@@ -400,7 +400,6 @@ def test_key_is_sent_and_neither_shown_nor_recorded(console: Console, repository
             "CORP_GATEWAY",
             "--debug",
             CORP_GATEWAY=KEY,
-            may_trace=True,
         )
     assert done.code == 1
     assert server.keys == [f"Bearer {KEY}"] * 2

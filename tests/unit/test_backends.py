@@ -253,8 +253,6 @@ async def test_scripted_backend_says_that_it_is_scripted(tmp_path: Path):
 
 @pytest.mark.parametrize("name", ["broken.yaml", "missing.yaml", "."])
 async def test_script_that_cannot_be_played_is_named(tmp_path: Path, name: str):
-    (tmp_path / "broken.yaml").write_text("scripted: x
-conversations: 3
-")
+    (tmp_path / "broken.yaml").write_text("scripted: x\nconversations: 3\n")
     with pytest.raises(ScriptError, match=str(tmp_path)):
         await opened(f"scripted:{tmp_path / name}")
