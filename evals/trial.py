@@ -26,7 +26,7 @@ from results.records.outcome import ErrorSource, Outcome, TimeSplit, TryEnd
 from results.records.verdict import Verdict
 from results.run_directory import TrialDirectory, TryDirectory
 from results.trajectory import TrajectoryWriter
-from runners.docker_engine import ImageUnavailableError, ensure_image
+from runners.docker_engine import ImageUnavailableError, ensure_image, in_thread
 from runners.docker_sandbox import ContainerSettings, DockerSandbox
 from tools.sandbox import Sandbox, SandboxError
 
@@ -73,7 +73,7 @@ class AgentPhase:
             image_id = None
             patch: bytes | None = None
             try:
-                image_id = await asyncio.to_thread(ensure_image, self.client, row.image)
+                image_id = await in_thread(ensure_image, self.client, row.image)
                 outcome, patch = await self._in_sandbox(row, listener)
             except ImageUnavailableError as error:
                 outcome = _error("image", error)
@@ -81,6 +81,8 @@ class AgentPhase:
                 outcome = _error("sandbox", error)
             except asyncio.CancelledError:
                 outcome = Outcome(exit="interrupted", error="cancelled", detail="interrupted before the agent began")
+            except Exception as error:  # the boundary of a trial: a fault of ours must not end the others
+                outcome = _fault_of_ours(error)
             outcome = _with_whole_time(outcome, time.time() - started)
             if patch is not None:
                 directory.write_patch(patch)
@@ -143,6 +145,8 @@ async def judge(
         except (SandboxError, GraderError) as error:
             detail = f"the work was not judged: {error}"
             outcome = outcome.model_copy(update={"error": "verifier", "detail": detail})
+        except Exception as error:  # the boundary of a trial, as above
+            outcome = outcome.model_copy(update={"error": "harness", "detail": _fault_of_ours(error).detail})
     directory.write_end(_end(trial, directory, harvest, outcome))
     return found
 
@@ -177,6 +181,10 @@ async def _harvest(workspace: Workspace, base: str, outcome: Outcome) -> tuple[O
 
 def _error(source: ErrorSource, error: Exception) -> Outcome:
     return Outcome(exit="error", error=source, detail=str(error))
+
+
+def _fault_of_ours(error: Exception) -> Outcome:
+    return Outcome(exit="error", error="harness", detail=f"Unbroken itself failed: {type(error).__name__}: {error}")
 
 
 def _with_whole_time(outcome: Outcome, seconds: float) -> Outcome:
