@@ -187,12 +187,18 @@ async def _open_container(image: str, repository: Checkout) -> Sandbox:
 
 
 async def _copy_in(sandbox: Sandbox, repository: Checkout) -> None:
-    """Copy the repository in, and give it to the user of the image, who need not be root."""
+    """Copy the repository in, and give it to the image's user, who need not be root. Raises SandboxError."""
     await sandbox.upload(Path(repository.top), CONTAINER_REPOSITORY)
     user = await sandbox.exec("id -u", timeout=60)
     owner = user.output.decode(errors="replace").strip()
     if owner.isdecimal() and owner != "0":
-        await sandbox.exec(f"chown -R {owner} {CONTAINER_REPOSITORY}", timeout=HARVEST_GRACE, user="root")
+        given = await sandbox.exec(f"chown -R {owner} {CONTAINER_REPOSITORY}", timeout=HARVEST_GRACE, user="root")
+        if given.exit_code != 0:
+            message = (
+                f"the image's user ({owner}) cannot be given the copy of the repository: this Docker engine lets "
+                "nobody do so in a container without new privileges; use an image whose user is root"
+            )
+            raise SandboxError(message)
 
 
 def _open_trajectory(folder: Path, repository: Checkout) -> TrajectoryWriter:

@@ -1,6 +1,7 @@
 """What all tests share: see `real_things`."""
 
 import itertools
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -56,3 +57,12 @@ def write_script(tmp_path: Path) -> Callable[..., str]:
 def console(home: Path) -> Console:
     """Our console commands."""
     return Console(home, clean_environment(home))
+
+
+@pytest.fixture
+def git_without_settings(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+    """Let this process, and the git that it starts, have nothing but what a new user has."""
+    for name in [name for name in os.environ if name.startswith("GIT_")]:
+        monkeypatch.delenv(name)
+    for name, value in clean_environment(home).items():
+        monkeypatch.setenv(name, value)
