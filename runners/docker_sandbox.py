@@ -7,6 +7,7 @@ import os
 import secrets
 import shlex
 import tarfile
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -341,14 +342,12 @@ def _remove(container: "Container") -> None:
 
 
 def _put(container: "Container", folder: str, source: Path, name: str) -> None:
-    container.put_archive(folder, _pack(source, name))  # pyright: ignore[reportUnknownMemberType]
-
-
-def _pack(source: Path, name: str) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        archive.add(source, arcname=name, filter=_owned_by_root)
-    return buffer.getvalue()
+    # On disk, since a repository may be larger than what we want in memory.
+    with tempfile.TemporaryFile() as archive:
+        with tarfile.open(fileobj=archive, mode="w") as members:
+            members.add(source, arcname=name, filter=_owned_by_root)
+        archive.seek(0)
+        container.put_archive(folder, archive)  # pyright: ignore[reportUnknownMemberType]
 
 
 def _owned_by_root(member: tarfile.TarInfo) -> tarfile.TarInfo:

@@ -181,6 +181,7 @@ class _ProcessChannel(asyncio.SubprocessProtocol):
         self._writable.set()
         self._paused = False
         self._ended = False
+        self._exited = asyncio.Event()
 
     @classmethod
     async def start(cls, command: list[str], directory: Path, environment: Mapping[str, str]) -> "_ProcessChannel":
@@ -204,6 +205,7 @@ class _ProcessChannel(asyncio.SubprocessProtocol):
         self._arrived.set()
 
     def process_exited(self) -> None:
+        self._exited.set()
         # Processes that outlive the shell may keep its pipes open for ever.
         asyncio.get_running_loop().call_later(_LAST_WORDS, self.pipe_connection_lost, STDOUT, None)
 
@@ -237,6 +239,8 @@ class _ProcessChannel(asyncio.SubprocessProtocol):
     async def close(self) -> None:
         assert self._transport is not None
         await kill_tree(self._transport.get_pid())
+        # A transport that is closed before its child was waited for leaves a warning for the user to see.
+        await self._exited.wait()
         self._transport.close()
 
     def _pause(self) -> None:

@@ -1,6 +1,5 @@
 """The command `agent`."""
 
-import asyncio
 import os
 import shlex
 import sys
@@ -87,8 +86,7 @@ def run(
 
     Exit: 0 done, 1 error, 2 usage, 3 limit, 4 denied, 5 backend unreachable, 6 context exhausted, 130 interrupted.
     """
-    from agent.backends import BackendOptions
-    from runners.command_environment import secret_values
+    import asyncio
 
     request = _Request(
         task=_task(task),
@@ -102,17 +100,12 @@ def run(
         backend=backend,
         sessions=sessions or options.data_directory() / "sessions",
         as_json=json,
-        secrets=secret_values(os.environ, api_key_env),
+        secrets=options.secrets(api_key_env),
     )
     if max_cost is not None and price is None:
         raise typer.BadParameter("a limit on cost needs the price of the model's tokens", param_hint="--price")
-    backend_options = BackendOptions(
-        model=model,
-        key_variable=api_key_env,
-        sampling=options.sampling(temperature, top_p, max_output),
-        thinking=thinking,
-        stall_timeout=stall_timeout,
-        retries=retries,
+    backend_options = options.backend_options(
+        model, api_key_env, temperature, top_p, max_output, thinking, stall_timeout, retries
     )
     try:
         result = asyncio.run(_run(request, backend_options))
@@ -180,6 +173,8 @@ class _Request:
 
 
 async def _run(request: _Request, backend_options: "BackendOptions") -> "TaskResult":
+    import asyncio
+
     from agent.backends import open_backend
     from agent.interrupts import cancelled_by_signals
     from agent.session import TaskSettings, locate, new_session_folder, run_task

@@ -11,6 +11,7 @@ import typer
 from unbroken.commands import options
 
 if TYPE_CHECKING:
+    from agent.backends import BackendOptions
     from evals.agents import TaskAgent
     from evals.run import RunResult
     from evals.swebench.dataset import Dataset
@@ -50,19 +51,14 @@ def demo(
     thinking: options.Thinking = True,
     api_key_env: options.ApiKeyEnv = options.KEY_VARIABLE,
     stall_timeout: options.StallTimeout = 600.0,
+    retries: options.Retries = 5,
 ) -> None:
     """Run the six bundled tasks with two scripted backends, or with a live model (--backend)."""
     import asyncio
 
-    from agent.backends import BackendOptions
-
     setup = _Setup(
-        backend_options=BackendOptions(
-            model=model,
-            key_variable=api_key_env,
-            sampling=options.sampling(temperature, top_p, max_output),
-            thinking=thinking,
-            stall_timeout=stall_timeout,
+        backend_options=options.backend_options(
+            model, api_key_env, temperature, top_p, max_output, thinking, stall_timeout, retries
         ),
         toolset="bash+editor",
         limits=options.limits(max_steps, None, None, None),
@@ -99,6 +95,7 @@ def swebench(
     thinking: options.Thinking = True,
     api_key_env: options.ApiKeyEnv = options.KEY_VARIABLE,
     stall_timeout: options.StallTimeout = 600.0,
+    retries: options.Retries = 5,
 ) -> None:
     """Run SWE-bench tasks in Docker and judge them with swebench's own grading.
 
@@ -106,17 +103,12 @@ def swebench(
     """
     import asyncio
 
-    from agent.backends import BackendOptions
     from evals.run import RunSettings
     from evals.swebench.dataset import load_dataset
 
     setup = _Setup(
-        backend_options=BackendOptions(
-            model=model,
-            key_variable=api_key_env,
-            sampling=options.sampling(temperature, top_p, max_output),
-            thinking=thinking,
-            stall_timeout=stall_timeout,
+        backend_options=options.backend_options(
+            model, api_key_env, temperature, top_p, max_output, thinking, stall_timeout, retries
         ),
         toolset=toolset,
         limits=options.limits(max_steps, max_tokens, max_time, max_cost),
@@ -133,7 +125,7 @@ def swebench(
 class _Setup:
     """How a model is asked, for every command that asks one."""
 
-    backend_options: Any
+    backend_options: "BackendOptions"
     toolset: str
     limits: "LimitsDescription"
     prices: "Prices | None"

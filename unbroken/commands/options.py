@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from agent.backends import BackendOptions
     from results.records.manifest import LimitsDescription
     from results.records.usage import Prices
 
@@ -114,6 +115,29 @@ def _finite(option: str, value: float | None) -> None:
     if value is not None and not math.isfinite(value):
         message = f"{value} is no number that can be used here"
         raise typer.BadParameter(message, param_hint=option)
+
+
+def backend_options(
+    model: str | None,
+    key_variable: str,
+    temperature: float | None,
+    top_p: float | None,
+    max_output: int | None,
+    thinking: bool,
+    stall_timeout: float,
+    retries: int,
+) -> "BackendOptions":
+    """What was said about the backend beside where it is."""
+    from agent.backends import BackendOptions
+
+    return BackendOptions(
+        model=model,
+        key_variable=key_variable,
+        sampling=sampling(temperature, top_p, max_output),
+        thinking=thinking,
+        stall_timeout=stall_timeout,
+        retries=retries,
+    )
 
 
 def secrets(key_variable: str) -> frozenset[str]:
