@@ -49,6 +49,7 @@ while IFS= read -r -d '' -u 3 _worker_command; do
   if [ "$_worker_current" = a ]; then _worker_next=b; else _worker_next=a; fi
   (
     set +m
+    trap - TERM INT HUP QUIT USR1 USR2
     exec >&4 2>&1 3<&- 4>&- 5>&-
     if [ -n "$_worker_current" ] && [ -f "$_worker_folder/$_worker_current" ]; then
       . "$_worker_folder/$_worker_current" >/dev/null 2>&1 || printf 'The working directory is gone.\n'
