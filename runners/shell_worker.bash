@@ -42,21 +42,29 @@ for _worker_name in $(compgen -A function); do unset -f "$_worker_name"; done
 # A signal that a command sends to `$$` is for the command.
 trap 'kill -TERM -- "-$_worker_child"' TERM INT HUP QUIT USR1 USR2
 
+# The subshell of the next command is forked, and has sourced the state, before that command is there: what it costs
+# falls into the time in which the model thinks. `begun` tells a command that ended from a subshell that was killed
+# while it waited for one.
 set -m
-while IFS= read -r -d '' -u 3 _worker_command; do
+while :; do
   _worker_current=
   IFS= read -r _worker_current <"$_worker_folder/current"
   if [ "$_worker_current" = a ]; then _worker_next=b; else _worker_next=a; fi
+  : >"$_worker_folder/begun"
   (
     set +m
     trap - TERM INT HUP QUIT USR1 USR2
-    exec >&4 2>&1 3<&- 4>&- 5>&-
+    exec >&4 2>&1 4>&-
     if [ -n "$_worker_current" ] && [ -f "$_worker_folder/$_worker_current" ]; then
       . "$_worker_folder/$_worker_current" >/dev/null 2>&1 || printf 'The working directory is gone.\n'
     else
       eval "$_worker_initial" >/dev/null 2>&1
       command -p mkdir -p -m 700 "$_worker_folder"
     fi
+    IFS= read -r -d '' -u 3 _worker_command || exit 1
+    printf 'yes' >"$_worker_folder/begun"
+    printf '%s\n' "${BASHPID:-$(sh -c 'echo "$PPID"')}" >&5  # bash 3.2 has no BASHPID
+    exec 3<&- 5>&-
     trap '[ "$_worker_saved" ] || eval "$_worker_save"' EXIT
     eval "$_worker_command"
     _worker_status=$?
@@ -64,10 +72,12 @@ while IFS= read -r -d '' -u 3 _worker_command; do
     exit "$_worker_status"
   ) &
   _worker_child=$!
-  printf '%s\n' "$_worker_child" >&5
   wait "$_worker_child"
   _worker_status=$?
   while kill -0 "$_worker_child"; do wait "$_worker_child"; _worker_status=$?; done
+  if [ ! -s "$_worker_folder/begun" ]; then
+    if [ "$_worker_status" -gt 128 ]; then continue; else exit; fi
+  fi
   IFS= read -r -d '' -u 3 _worker_nonce
   printf '\n%s %s\n' "$_worker_nonce" "$_worker_status" >&4
 done
