@@ -30,6 +30,7 @@ from tools.toolset import make_toolset
 DOCKER = "docker:"
 CONTAINER_REPOSITORY = "/workspace"
 HARVEST_GRACE = 60.0
+SHOWN_PATCH = 1024 * 1024
 
 
 class RecordError(Exception):
@@ -107,7 +108,7 @@ async def run_task(settings: TaskSettings, backend: Backend, view: Listener, fol
             outcome, failure, patch = await _harvest(workspace, base, outcome, failure)
             if patch is not None:
                 (folder / "patch.diff").write_bytes(patch)
-                listener.event(_patch_event(patch))
+                listener.event(patch_event(patch))
             listener.event(EndEvent(time=time.time(), outcome=outcome))
     return TaskResult(outcome, patch, failure, folder)
 
@@ -158,6 +159,12 @@ async def locate(directory: Path) -> Checkout:
 def new_session_folder(sessions: Path) -> Path:
     """A folder name for a session that starts now."""
     return sessions.absolute() / f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+
+
+def patch_event(patch: bytes) -> PatchEvent:
+    """The event of a harvest. What is longer than anybody reads is cut; `patch.diff` has the whole."""
+    text = patch[:SHOWN_PATCH].decode("utf-8", "replace")
+    return PatchEvent(time=time.time(), patch=text, sha256=hashlib.sha256(patch).hexdigest())
 
 
 async def _open_container(image: str, repository: Checkout) -> Sandbox:
@@ -239,8 +246,3 @@ async def _harvest(
         reason = str(error) or f"it took longer than {HARVEST_GRACE:g} seconds"
         missing = WorkspaceError(f"there is no diff of the work: {reason}")
         return outcome.model_copy(update={"error": "sandbox", "detail": str(missing)}), missing, None
-
-
-def _patch_event(patch: bytes) -> PatchEvent:
-    sha256 = hashlib.sha256(patch).hexdigest()
-    return PatchEvent(time=time.time(), patch=patch.decode("utf-8", "replace"), sha256=sha256)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from tools.sandbox import CommandResult, Sandbox, SandboxError
 
 GIT_TIMEOUT = 300.0
-PATCH_LIMIT = 4 * 1024 * 1024
+PATCH_LIMIT = 64 * 1024 * 1024
 """Bytes of a patch that are taken; more is a mistake, such as a data set that was unpacked into the repository."""
 
 LITTER = (

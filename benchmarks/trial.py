@@ -2,7 +2,7 @@
 
 Measured: wall time of `DockerSandbox.close`, and of the command `docker rm -f`, each on a container that was set up
 in the same way and whose shell has run a command. The two take turns; the figures are medians, and the ratio is of
-these. Then, with `evals.trial.Janitor`: from the call that hands a sandbox over until the trial goes on. Subtracted:
+these. Then, with `evals.janitor.Janitor`: from the call that hands a sandbox over until the trial goes on. Subtracted:
 nothing, so `docker rm -f` carries the start of its client, as it does for everyone who calls it.
 
 A trial counts as not waiting below 5 ms, which is far less than any engine takes to remove a container.
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.measurement import BenchmarkError, Measurement, Options
 from benchmarks.step import IMAGE
-from evals.trial import Janitor
+from evals.janitor import Janitor
 from runners.docker_engine import EngineUnavailableError, connect
 from runners.docker_sandbox import ContainerSettings, DockerSandbox
 

@@ -1,6 +1,7 @@
 """A run: every trial of it, with separate limits for live agents and for verifications.
 
-So neither waits for the other. Ctrl-C once: no new trials, and live ones end with their work kept.
+So neither waits for the other. Ctrl-C (or SIGTERM, SIGHUP) once: no new trials, and live ones end with their work
+kept, and what has been harvested is judged. Twice: verifications are broken off as well; the work stays.
 """
 
 import asyncio
@@ -8,21 +9,23 @@ import contextlib
 import json
 import os
 import platform
-import signal
 import subprocess
 import time
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from agent.interrupts import SIGNALS
 from evals.agents import TaskAgent
+from evals.janitor import Janitor
 from evals.swebench.dataset import Row
 from evals.swebench.grading import Grader
 from evals.swebench.verifier import OfficialVerifier
-from evals.trial import AgentPhase, Harvest, Janitor, Report, judge
+from evals.trial import AgentPhase, Harvest, Report, judge, not_judged
 from results.records.manifest import SessionRecord
 from results.records.outcome import Outcome
+from results.records.verdict import Verdict
 from results.run_directory import RunDirectory, TrialDirectory, TryDirectory
 from runners.docker_engine import connect, engine_version
 
@@ -49,6 +52,8 @@ class RunResult:
     finished: int = 0
     errors: int = 0
     interrupted: bool = False
+    leftovers: list[str] = field(default_factory=list[str])
+    """Why containers could not be removed."""
 
 
 @dataclass
@@ -65,13 +70,18 @@ class _Execution:
         self._agents = asyncio.Semaphore(self.settings.concurrency)
         self._verifications = asyncio.Semaphore(self.settings.verifications)
         self._live: set[asyncio.Task[Harvest]] = set()
+        self._judging: set[asyncio.Task[Verdict | None]] = set()
+        self._given_up = False
 
     async def carry_out(self) -> None:
         with _on_interrupt(self._interrupt):
-            async with asyncio.TaskGroup() as group:
-                for attempt in range(1, self.run.manifest.attempts + 1):
-                    for row in self.rows:
-                        group.create_task(self._trial(row, attempt))
+            try:
+                async with asyncio.TaskGroup() as group:
+                    for attempt in range(1, self.run.manifest.attempts + 1):
+                        for row in self.rows:
+                            group.create_task(self._trial(row, attempt))
+            except ExceptionGroup as failures:  # a full disk, say: one sentence, not a group of them
+                raise failures.exceptions[0] from failures
 
     async def _trial(self, row: Row, attempt: int) -> None:
         async with self._agents:
@@ -81,11 +91,12 @@ class _Execution:
             directory = trial.start_try()
             harvest = await self._agent_phase(row, directory)
         async with self._verifications:
-            verdict = await judge(self.verifier, row, trial, directory, harvest)
+            verdict = await self._judge(row, trial, directory, harvest)
         end = directory.end()
         assert end is not None
         self._count(end.outcome)
-        self.report(trial, end.outcome, verdict)
+        with contextlib.suppress(OSError):  # who watched has gone away; the work goes on
+            self.report(trial, end.outcome, verdict)
 
     async def _agent_phase(self, row: Row, directory: TryDirectory) -> Harvest:
         # A task of its own, so that an interrupt reaches the agent alone and its work is still harvested.
@@ -96,6 +107,18 @@ class _Execution:
         finally:
             self._live.discard(task)
 
+    async def _judge(
+        self, row: Row, trial: TrialDirectory, directory: TryDirectory, harvest: Harvest
+    ) -> Verdict | None:
+        if self._given_up and harvest.can_be_judged:
+            harvest = replace(harvest, outcome=not_judged(harvest.outcome))
+        task = asyncio.create_task(judge(self.verifier, row, trial, directory, harvest))
+        self._judging.add(task)
+        try:
+            return await task
+        finally:
+            self._judging.discard(task)
+
     def _count(self, outcome: Outcome) -> None:
         if outcome.error is None:
             self.result.finished += 1
@@ -103,8 +126,9 @@ class _Execution:
             self.result.errors += 1
 
     def _interrupt(self) -> None:
+        self._given_up = self.result.interrupted
         self.result.interrupted = True
-        for task in self._live:
+        for task in (*self._live, *(self._judging if self._given_up else ())):
             task.cancel()
 
 
@@ -120,12 +144,12 @@ async def carry_out(
         janitor = Janitor()
         run.append_session(_session(run, settings, engine_version(client)))
         phase = AgentPhase(client, agent, janitor, settings.network, run.manifest.run_id, settings.secrets)
-        verifier = OfficialVerifier(client, grader, run.manifest.run_id)
+        verifier = OfficialVerifier(client, grader, janitor, run.manifest.run_id)
         execution = _Execution(run, rows, phase, verifier, settings, report)
         try:
             await execution.carry_out()
         finally:
-            await janitor.finish()
+            execution.result.leftovers = [str(failure) for failure in await janitor.finish()]
             write_predictions(run)
             client.close()
         return execution.result
@@ -165,12 +189,14 @@ async def _grader() -> AsyncGenerator[Grader]:
 def _on_interrupt(handler: Callable[[], None]) -> Generator[None]:
     loop = asyncio.get_running_loop()
     with contextlib.suppress(NotImplementedError, RuntimeError):  # no signals here, or not the main thread
-        loop.add_signal_handler(signal.SIGINT, handler)
+        for number in SIGNALS:
+            loop.add_signal_handler(number, handler)
     try:
         yield
     finally:
         with contextlib.suppress(NotImplementedError, RuntimeError):
-            loop.remove_signal_handler(signal.SIGINT)
+            for number in SIGNALS:
+                loop.remove_signal_handler(number)
 
 
 def _session(run: RunDirectory, settings: RunSettings, engine: str) -> SessionRecord:

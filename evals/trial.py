@@ -5,52 +5,40 @@ appended before `end.json` closes the try.
 """
 
 import asyncio
+import contextlib
 import hashlib
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from agent.listener import Listener
 from agent.redaction import Redacting
-from agent.session import Recorder
+from agent.session import Recorder, patch_event
 from agent.workspace import Workspace, WorkspaceError
 from evals.agents import TaskAgent
+from evals.janitor import Janitor
 from evals.swebench import clean_room
 from evals.swebench.dataset import Row
 from evals.swebench.grading import GraderError
 from evals.swebench.tasks import DIRECTORY
 from evals.swebench.verifier import OfficialVerifier, verdict
-from results.records.events import EndEvent, PatchEvent
+from results.records.events import EndEvent
 from results.records.outcome import ErrorSource, Outcome, TimeSplit, TryEnd
 from results.records.verdict import Verdict
 from results.run_directory import TrialDirectory, TryDirectory
 from results.trajectory import TrajectoryWriter
 from runners.docker_engine import ImageUnavailableError, ensure_image, in_thread
 from runners.docker_sandbox import ContainerSettings, DockerSandbox
-from tools.sandbox import Sandbox, SandboxError
+from tools.sandbox import SandboxError
 
 if TYPE_CHECKING:
     from docker import DockerClient
 
 HARVEST_TIMEOUT = 300.0
-
-
-@dataclass
-class Janitor:
-    """Closes sandboxes beside the work: no trial waits for a container to go. Await `finish` at the end."""
-
-    _closing: set[asyncio.Task[None]] = field(default_factory=set["asyncio.Task[None]"])
-
-    def close(self, sandbox: Sandbox) -> None:
-        """Begin to close it."""
-        task = asyncio.create_task(sandbox.close())
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
-
-    async def finish(self) -> None:
-        """Wait until all are closed."""
-        await asyncio.gather(*self._closing, return_exceptions=True)
+SCRATCH = "/var/outputs"
+"""Not below /tmp, which agents clean: the state that the diff is made against lies there."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -86,21 +74,21 @@ class AgentPhase:
             outcome = _with_whole_time(outcome, time.time() - started)
             if patch is not None:
                 directory.write_patch(patch)
-                listener.event(
-                    PatchEvent(time=time.time(), patch=patch.decode("utf-8", "replace"), sha256=_sha256(patch))
-                )
+                listener.event(patch_event(patch))
             listener.event(EndEvent(time=time.time(), outcome=outcome))
         return Harvest(outcome, patch, image_id, started)
 
     async def _in_sandbox(self, row: Row, listener: Listener) -> tuple[Outcome, bytes | None]:
-        settings = ContainerSettings(image=row.image, directory=DIRECTORY, network=self.network, run=self.run)
+        settings = ContainerSettings(
+            image=row.image, directory=DIRECTORY, network=self.network, run=self.run, user="root", scratch=SCRATCH
+        )
         sandbox = await DockerSandbox.start(self.client, settings)
         try:
             await clean_room.clean(sandbox, row.base_commit, row.image)
             workspace = Workspace(sandbox)
             base = await workspace.snapshot()
             outcome = await self.agent.work(row, sandbox, listener)
-            return await _harvest(workspace, base, outcome)
+            return await _uninterrupted(_harvest(workspace, base, outcome))
         except WorkspaceError as error:
             return _error("image", error), None
         finally:
@@ -142,6 +130,8 @@ async def judge(
                 started=started,
             )
             trial.append_verdict(found)
+        except asyncio.CancelledError:
+            outcome = not_judged(outcome)
         except (SandboxError, GraderError) as error:
             detail = f"the work was not judged: {error}"
             outcome = outcome.model_copy(update={"error": "verifier", "detail": detail})
@@ -149,6 +139,11 @@ async def judge(
             outcome = outcome.model_copy(update={"error": "harness", "detail": _fault_of_ours(error).detail})
     directory.write_end(_end(trial, directory, harvest, outcome))
     return found
+
+
+def not_judged(outcome: Outcome) -> Outcome:
+    """The outcome of a trial whose verification was broken off."""
+    return outcome.model_copy(update={"error": "cancelled", "detail": "interrupted before the work was judged"})
 
 
 Report = Callable[[TrialDirectory, Outcome, Verdict | None], None]
@@ -177,6 +172,15 @@ async def _harvest(workspace: Workspace, base: str, outcome: Outcome) -> tuple[O
             return outcome, None
         detail = f"the work could not be harvested: {error}"
         return outcome.model_copy(update={"error": "sandbox", "detail": detail}), None
+
+
+async def _uninterrupted(work: Coroutine[Any, Any, T]) -> T:
+    """Await `work` to its end (it has a deadline of its own), however often it is asked to stop."""
+    task = asyncio.create_task(work)
+    while not task.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.shield(task)
+    return task.result()
 
 
 def _error(source: ErrorSource, error: Exception) -> Outcome:

@@ -1,6 +1,7 @@
 """A sandbox that is a Docker container, with one channel for the agent's shell and one for the harness."""
 
 import asyncio
+import contextlib
 import errno
 import io
 import os
@@ -26,9 +27,9 @@ if TYPE_CHECKING:
     from docker import DockerClient
     from docker.models.containers import Container
 
-SCRATCH = "/tmp/outputs"  # noqa: S108 - a folder of the container's own
 _STATE = "/dev/shm/shell"  # noqa: S108 - in memory: a file that is rewritten at each command costs a disk 4 ms
-_WAIT_FOR_EVER = ["/bin/sh", "-c", "while :; do sleep 86400; done"]
+# Deaf to signals, and without a word that an agent would look for when it ends processes of its own (`pkill -f sleep`).
+_WAIT_FOR_EVER = ["/bin/sh", "-c", "trap '' HUP INT QUIT TERM; exec tail -f /dev/null"]
 _SERVICE_DEADLINE = 60.0
 _KILL_GRACE = 5.0
 
@@ -49,6 +50,12 @@ class ContainerSettings:
     """What the persistent shell sources at its start: SWE-bench's images activate their environment there."""
     run: str = ""
     """The id of the run, for the label by which leftovers are found."""
+    user: str = ""
+    """Who runs commands; the image's own user unless given."""
+    scratch: str = "/tmp/outputs"  # noqa: S108 - a folder of the container's own
+    """Where the harness keeps files of its own."""
+    restricted: bool = True
+    """No new privileges, and a limit on processes. Without: what swebench gives its containers, mounts included."""
 
 
 class DockerSandbox:
@@ -65,7 +72,14 @@ class DockerSandbox:
     @classmethod
     async def start(cls, client: "DockerClient", settings: ContainerSettings) -> "DockerSandbox":
         """Create and start a container. Raises SandboxError."""
-        container = await in_thread(_create, client, settings)
+        creation = asyncio.create_task(in_thread(_create, client, settings))
+        try:
+            container = await asyncio.shield(creation)
+        except asyncio.CancelledError:
+            # A thread cannot be cancelled: without this the container would come up with nobody to remove it.
+            with contextlib.suppress(SandboxError):
+                await in_thread(_remove, await creation)
+            raise
         return cls(client, container, settings)
 
     @property
@@ -81,7 +95,7 @@ class DockerSandbox:
     @property
     def scratch_directory(self) -> str:
         """A folder for outputs that were too long to show."""
-        return SCRATCH
+        return self._settings.scratch
 
     async def shell(self, command: str, *, timeout: float, on_output: OutputListener | None = None) -> CommandResult:
         """Run in the persistent shell."""
@@ -151,7 +165,7 @@ class DockerSandbox:
         await self._shell.close()
         if self._service:
             await self._service.close()
-        await asyncio.to_thread(_remove, self._container)
+        await in_thread(_remove, self._container)
 
     async def _open(
         self, command: Sequence[str], *, environment: Mapping[str, str] | None = None, user: str | None = None
@@ -162,14 +176,17 @@ class DockerSandbox:
             command,
             environment=environment,
             directory=self._settings.directory,
-            user=user or "",
+            user=user or self._settings.user,
         )
 
     async def _open_shell(self) -> ExecChannel:
+        async with self._service_lock:  # while a process can be had: it ends those that took all there were
+            if self._service is None:
+                self._service = await self._open_service()
         worker = worker_command(_STATE, self._settings.directory, "")
         # `~` is the container's user's, and only a shell in there knows who that is.
         start = (
-            f"mkdir -p -m 700 {_STATE} {SCRATCH}; "
+            f"mkdir -p -m 700 {_STATE} {self._settings.scratch}; "
             f'exec {shlex.join(worker[:-1])} "$(eval echo {self._settings.profile})"'
         )
         return await self._open(["/bin/sh", "-c", start], environment=worker_environment())
@@ -304,8 +321,10 @@ def _create(client: "DockerClient", settings: ContainerSettings) -> "Container":
         limits["nano_cpus"] = int(settings.cpus * 1e9)
     if settings.memory is not None:
         limits["mem_limit"] = settings.memory
-    if settings.processes is not None:
-        limits["pids_limit"] = settings.processes
+    if settings.restricted:
+        limits |= {"pids_limit": settings.processes, "security_opt": ["no-new-privileges"]}
+    else:
+        limits["cap_add"] = ["SYS_ADMIN"]
     # `create`, since `run` would go and pull an image that is not here.
     container = client.containers.create(
         settings.image,
@@ -315,8 +334,8 @@ def _create(client: "DockerClient", settings: ContainerSettings) -> "Container":
         name=f"sandbox-{secrets.token_hex(6)}",
         hostname="sandbox",
         network_mode=settings.network,
-        security_opt=["no-new-privileges"],
         working_dir=settings.directory,
+        user=settings.user or None,
         environment=dict(settings.environment),
         labels={RUN_LABEL: settings.run, OWNER_LABEL: "unbroken"},
         **limits,  # type: ignore[arg-type]

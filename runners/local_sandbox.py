@@ -113,6 +113,7 @@ class LocalSandbox:
     async def close(self) -> None:
         """End the shell and remove the temporary folder."""
         await self._shell.close()
+        await kill_marked(self._mark)
         for folder in (self._state, self._scratch):
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -151,6 +152,13 @@ async def kill_tree(process_id: int, mark: str | None = None) -> None:
                 end(process)
     with _gone_is_fine():
         os.killpg(process_id, signal.SIGKILL)
+
+
+async def kill_marked(mark: str) -> None:
+    """Kill every process that carries the mark: also what earlier commands left in the background."""
+    for process in _strays(0.0, mark):
+        with _gone_is_fine():
+            process.kill()
 
 
 def _strays(since: float, mark: str) -> "list[psutil.Process]":

@@ -17,28 +17,32 @@ write_file() { # path, size; the bytes follow on stdin
   if [ -d "$1" ]; then head -c "$2" >/dev/null; echo directory; return; fi
   if ! mkdir -p -- "$(dirname -- "$1")" 2>/dev/null; then head -c "$2" >/dev/null; echo "not a directory"; return; fi
   if ! : 2>/dev/null >>"$1"; then head -c "$2" >/dev/null; echo denied; return; fi
-  if head -c "$2" >"$1" && [ "$(($(wc -c <"$1")))" -eq "$2" ]; then echo ok; else echo full; fi
+  # What a full disk does not take must still be read: it would be taken for the next requests.
+  if head -c "$2" | { cat >"$1" || { cat >/dev/null; false; }; } 2>/dev/null && [ "$(($(wc -c <"$1")))" -eq "$2" ]
+  then echo ok; else echo full; fi
 }
 
-process_table() { # a word for each process: id:parent:group:start
+# From here to the end builtins alone, and no subshell: where an agent has used up its processes, a fork fails and
+# would end this shell.
+process_table() { # `table`: a word for each process: id:parent:group:start
+  table=
   for stat in /proc/[0-9]*/stat; do
     { read -r line <"$stat"; } 2>/dev/null || continue
     id=${line%% *}
     # The name, which may hold anything, stands in parentheses; the 20th field after it is the start, in ticks.
     set -- ${line##*) }
-    echo "$id:$2:$3:${20}"
+    table="$table $id:$2:$3:${20}"
   done
 }
 
-descendants() { # process id: it, its process group, what descends from them, and what left the tree as a daemon
-  table=$(process_table)
+descendants() { # process id; `found`: it, its group, what descends from them, and what left the tree as a daemon
+  process_table
   begun=
   for entry in $table; do [ "${entry%%:*}" = "$1" ] && begun=${entry##*:}; done
   found=" $1 "
   for entry in $table; do
-    IFS=: read -r id parent group start <<END
-$entry
-END
+    id=${entry%%:*} start=${entry##*:} parent=${entry#*:}
+    group=${parent#*:} parent=${parent%%:*} group=${group%%:*}
     if [ "$group" = "$1" ] || { [ "$begun" ] && [ "$parent" = 1 ] && [ "$start" -ge "$begun" ]; }; then
       found="$found$id "
     fi
@@ -52,14 +56,15 @@ END
       case $found in *" ${parent%%:*} "*) found="$found$id " grown=yes ;; esac
     done
   done
-  echo "$found"
 }
 
 kill_tree() { # process id
-  tree=$(descendants "$1")
+  descendants "$1"
+  tree=$found
   # Stopped first, so that nothing forks while the rest is being killed.
   kill -STOP $tree 2>/dev/null
-  kill -KILL $(descendants "$1") $tree 2>/dev/null
+  descendants "$1"
+  kill -KILL $found $tree 2>/dev/null
   echo ok
 }
 

@@ -18,7 +18,7 @@ shopt -s expand_aliases
 # newest whole one, so that a kill in the middle loses nothing older.
 _worker_volatile='@(_worker_*|_|BASH|BASH_[!E]*|BASHOPTS|BASHPID|SHELLOPTS|EUID|UID|PPID|GROUPS|DIRSTACK|FUNCNAME'
 _worker_volatile+='|PIPESTATUS|LINENO|RANDOM|SRANDOM|SECONDS|EPOCH*|HISTCMD|COMP_WORDBREAKS|PS[0-9])'
-_worker_save='{ set +euxvfn; trap - DEBUG ERR RETURN; shopt -s extglob
+_worker_save='{ set +euxvfnC; trap - DEBUG ERR RETURN; shopt -s extglob
   compgen -v -X "$_worker_volatile" >"$_worker_folder/names"
   IFS=$'\''\n'\'' read -r -d "" -a _worker_names <"$_worker_folder/names"
   {

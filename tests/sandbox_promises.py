@@ -101,6 +101,7 @@ class SandboxPromises:
             ("readonly fixed=1", "(fixed=2) 2>/dev/null; echo $fixed", "1\n"),
             ("text=$'two\\nlines\\t\\x01'", "printf %s \"$text\" | od -An -c | tr -d ' \\n'", "two\\nlines\\t001"),
             ("cd /usr; set -e; x=1; false; x=2", "pwd; echo $x", "/usr\n1\n"),
+            ("set -C; cd /usr; x=1", "pwd; echo $x", "/usr\n1\n"),
             ("cd /usr; x=1; exit 7", "pwd; echo $x", "/usr\n1\n"),
         ],
     )  # fmt: skip

@@ -67,8 +67,12 @@ class Bash:
         shown = cut_lines(text)
         if result.dropped or len(shown) > self._output_limit or shown is not text:
             path = f"{sandbox.scratch_directory}/output-{next(self._spill_numbers)}.txt"
-            await sandbox.write_bytes(path, result.output)
-            shown = cut_middle(shown, _gap_notice(result, path), self._output_limit)
+            notice = _gap_notice(result, path)
+            try:
+                await sandbox.write_bytes(path, result.output)
+            except OSError as error:
+                notice = f"[{{count}} characters cut here; the whole could not be kept: {error.strerror}]"
+            shown = cut_middle(shown, notice, self._output_limit)
         return neutralise(shown)
 
 

@@ -18,7 +18,7 @@ branch=$(git symbolic-ref -q HEAD || true)
 
 { git for-each-ref --merged=HEAD --format='%(refname)' refs/tags; echo "$branch"; } | sort >/tmp/.kept
 git for-each-ref --format='%(refname)' | sort | comm -23 - /tmp/.kept |
-  sed 's/^/delete /' | git update-ref --stdin
+  sed 's/^/delete /' | git update-ref --no-deref --stdin
 for remote in $(git remote); do git remote remove "$remote"; done
 rm -rf "$git_folder"/logs "$git_folder"/worktrees "$git_folder"/*_HEAD "$git_folder"/refs/original
 

@@ -93,6 +93,9 @@ def load_dataset(source: str) -> Dataset:
     if not rows:
         message = f"{source} holds no rows"
         raise DatasetError(message)
+    if len({row.instance_id for row in rows}) < len(rows):
+        message = f"{source} holds an instance twice"
+        raise DatasetError(message)
     return Dataset(source, revision, rows)
 
 
@@ -104,7 +107,7 @@ def _from_file(path: Path) -> list[Any]:
             return parquet.read_table(path).to_pylist()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
         text = path.read_text("utf-8")
         if path.suffix == ".jsonl":
-            return [json.loads(line) for line in text.splitlines() if line.strip()]
+            return [json.loads(line) for line in text.split("\n") if line.strip()]
         records: Any = json.loads(text)
     except (ValueError, OSError) as error:
         message = f"{path} cannot be read as a dataset: {error}"

@@ -57,6 +57,10 @@ class Grader:
             await self._process.wait()
 
     async def _request(self, request: dict[str, Any]) -> Any:
+        # To its end even when nobody waits any more: an answer that is left in the pipe would be the next one's.
+        return await asyncio.shield(asyncio.create_task(self._exchange(request)))
+
+    async def _exchange(self, request: dict[str, Any]) -> Any:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         async with self._lock:

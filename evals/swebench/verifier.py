@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from evals.janitor import Janitor
 from evals.swebench.dataset import Row
 from evals.swebench.grading import Grader, swebench_version
 from results.records.verdict import TestGroup, Verdict, VerdictStatus
@@ -27,14 +28,15 @@ LOG_LIMIT = 256 * 1024 * 1024
 _APPLY_TIMEOUT = 300.0
 _PATCH = "/tmp/patch.diff"  # noqa: S108 - the path that swebench uses in its containers
 _SCRIPT = "/eval.sh"
-_LOG = "/tmp/test_output.txt"  # noqa: S108 - inside the container
+_LOG = "/test_output.txt"
 
 _APPLY = """
 git config --global --add safe.directory /testbed
 for command in 'git apply --verbose' 'git apply --verbose --3way' 'git apply --verbose --reject' \\
                'patch --batch --forward --fuzz=5 -p1 -i'; do
+  if [ "$tried" ]; then git checkout -- . ; git clean -fd; fi
+  tried=yes
   $command {patch} && exit 0
-  git checkout -- . ; git clean -fd
 done
 git apply --check --reverse {patch}
 """
@@ -56,6 +58,7 @@ class OfficialVerifier:
 
     client: "DockerClient"
     grader: Grader
+    janitor: Janitor
     run: str
     timeout: float = EVALUATION_TIMEOUT
 
@@ -67,14 +70,21 @@ class OfficialVerifier:
         if not patch.strip():
             return Judgement("empty_patch", resolved=False, detail="the patch is empty, so no test was run", report={})
         settings = ContainerSettings(
-            image=row.image, directory=DIRECTORY, network="bridge", environment={}, profile="", run=self.run
+            image=row.image,
+            directory=DIRECTORY,
+            network="bridge",
+            environment={},
+            profile="",
+            run=self.run,
+            user="root",
+            restricted=False,
         )
         files.mkdir(parents=True, exist_ok=True)
         sandbox = await DockerSandbox.start(self.client, settings)
         try:
             return await self._judge_in(sandbox, row, patch, files)
         finally:
-            await sandbox.close()
+            self.janitor.close(sandbox)
 
     async def _judge_in(self, sandbox: Sandbox, row: Row, patch: bytes, files: Path) -> Judgement:
         await sandbox.write_bytes(_PATCH, patch)
@@ -87,7 +97,9 @@ class OfficialVerifier:
         await sandbox.write_bytes(_SCRIPT, script.encode())
         run = await sandbox.exec(f"/bin/bash {_SCRIPT} > {_LOG} 2>&1", timeout=self.timeout)
         log = files / "test_output.txt"
-        log.write_bytes(await sandbox.read_bytes(_LOG, limit=LOG_LIMIT))
+        # As swebench writes it: its grading reads strict UTF-8, and tests print any bytes.
+        printed = await sandbox.read_bytes(_LOG, limit=LOG_LIMIT)
+        log.write_bytes(printed.decode("utf-8", "replace").encode())
         if run.timed_out:
             with log.open("a", encoding="utf-8") as file:
                 file.write(f"\n\nTimeout error: {self.timeout:g} seconds exceeded.")

@@ -123,7 +123,10 @@ class RetryEvent(Record):
 
 
 class PatchEvent(Record):
-    """The work was harvested as a diff against the state that the agent found."""
+    """The work was harvested as a diff against the state that the agent found.
+
+    The text is cut at 1 MiB; the hash is that of the whole.
+    """
 
     type: Literal["patch"] = "patch"
     time: float

@@ -64,6 +64,16 @@ async def test_no_place_hides_a_later_commit(sandbox: DockerSandbox, row: Row, h
     assert await lines(sandbox, "git fsck --unreachable --no-reflogs | grep -v dangling") == []
 
 
+async def test_a_repository_that_was_cloned_is_cleaned(sandbox: DockerSandbox, row: Row) -> None:
+    await lines(
+        sandbox,
+        "git clone -q --bare . /tmp/x.git; git remote add -f origin /tmp/x.git; git remote set-head origin main",
+    )
+    assert "refs/remotes/origin/HEAD" in await lines(sandbox, "git for-each-ref --format='%(refname)'")
+    await clean_room.clean(sandbox, row.base_commit, row.image)
+    assert await lines(sandbox, "git for-each-ref --format='%(refname)'") == ["refs/heads/main"]
+
+
 async def test_tags_of_ancestors_stay_for_version_numbers(sandbox: DockerSandbox, row: Row) -> None:
     await lines(sandbox, "git tag v0.9 HEAD~1")
     await clean_room.clean(sandbox, row.base_commit, row.image)

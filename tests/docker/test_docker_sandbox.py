@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 from docker import DockerClient
@@ -54,6 +55,27 @@ class TestDockerSandbox(SandboxPromises):
             await sandbox.exec("true", timeout=20)
         with pytest.raises(SandboxError):
             await sandbox.read_bytes("/etc/passwd")
+
+    async def test_a_start_that_is_cancelled_leaves_no_container(self, client: DockerClient) -> None:
+        settings = replace(SETTINGS, run="test-cancelled-start")
+        starting = asyncio.create_task(DockerSandbox.start(client, settings))
+        await asyncio.sleep(0.05)
+        starting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await starting
+        assert client.containers.list(all=True, filters={"label": f"{RUN_LABEL}={settings.run}"}) == []
+
+    async def test_a_disk_that_is_full_is_told_and_nothing_of_the_file_is_run(self, sandbox: DockerSandbox) -> None:
+        await sandbox.write_bytes("/tmp/real", b"hello")
+        with pytest.raises(OSError, match="No space"):
+            await sandbox.write_bytes("/dev/full", b"touch /tmp/run\n" * 20_000)
+        assert await sandbox.read_bytes("/tmp/real") == b"hello"
+        with pytest.raises(FileNotFoundError):
+            await sandbox.read_bytes("/tmp/run")
+
+    async def test_cleaning_up_after_oneself_does_not_end_the_container(self, sandbox: DockerSandbox) -> None:
+        await sandbox.shell("sleep 982 & kill $(cat /proc/[0-9]*/stat | sed -n 's/ (sleep).*//p'); kill 1", timeout=20)
+        assert (await sandbox.shell("echo here", timeout=20)).output == b"here\n"
 
     async def test_an_image_that_is_not_there_is_an_error_of_the_sandbox(self, client: DockerClient) -> None:
         with pytest.raises(SandboxError, match="no-such-image"):

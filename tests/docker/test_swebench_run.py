@@ -12,9 +12,10 @@ import pytest
 from docker import DockerClient
 from real_things import VENV, Console, Done, calls, fault
 
+from evals.janitor import Janitor
 from evals.swebench.dataset import Row
 from evals.swebench.grading import Grader
-from evals.swebench.verifier import OfficialVerifier
+from evals.swebench.verifier import Judgement, OfficialVerifier
 from results.records.events import PatchEvent
 from results.run_directory import RunDirectory, TrialDirectory, list_runs
 from results.trajectory import read_trajectory
@@ -187,21 +188,44 @@ def test_an_image_that_cannot_be_had_is_an_error_of_the_trial_and_not_of_the_oth
     assert (first.verdicts(), second.verdicts()[0].resolved) == ([], True)
 
 
+async def judge(client: DockerClient, row: Row, patch: bytes, files: Path, timeout: float = 60.0) -> Judgement:
+    grader, janitor = await Grader.start(), Janitor()
+    try:
+        verifier = OfficialVerifier(client, grader, janitor, "test-judge", timeout=timeout)
+        return await verifier.judge(row, patch, files)
+    finally:
+        await grader.close()
+        assert await janitor.finish() == []
+
+
+def test_output_that_is_no_utf_8_is_judged_all_the_same(
+    demo_rows: dict[str, Row], client: DockerClient, tmp_path: Path
+) -> None:
+    row = demo_rows["lapse"]
+    noisy = row.eval_script.replace(": '>>>>> Start", "printf 'caf\\351\\n'\n: '>>>>> Start", 1)
+    row = row.model_copy(update={"eval_script": noisy})
+    assert asyncio.run(judge(client, row, row.patch.encode(), tmp_path)).resolved
+
+
+def test_a_patch_of_which_a_part_is_there_already_is_applied_as_swebench_does(
+    demo_rows: dict[str, Row], client: DockerClient, tmp_path: Path
+) -> None:
+    """`patch --forward` leaves the rest applied and exits 1; swebench then finds that it reverses."""
+    row = demo_rows["lapse"]
+    listed = client.containers.run(row.image, "head -n 4 README.md", entrypoint="", working_dir="/testbed", remove=True)
+    first, *context = listed.decode().splitlines()
+    hunk = ["-what is not there", f"+{first}", *(f" {line}" for line in context)]
+    half = "\n".join(
+        ["diff --git a/README.md b/README.md", "--- a/README.md", "+++ b/README.md", "@@ -1,4 +1,4 @@", *hunk, ""]
+    )
+    judgement = asyncio.run(judge(client, row, (half + row.patch).encode(), tmp_path))
+    assert (judgement.status, judgement.resolved) == ("graded", True)
+
+
 def test_a_script_that_runs_too_long_is_ended(demo_rows: dict[str, Row], client: DockerClient, tmp_path: Path) -> None:
     row = demo_rows["lapse"].model_copy(update={"eval_script": "#!/bin/bash\necho begun\nsleep 600\n"})
-
-    async def judge() -> tuple[str, bool]:
-        grader = await Grader.start()
-        try:
-            verifier = OfficialVerifier(client, grader, "test-timeout", timeout=2.0)
-            judgement = await verifier.judge(row, row.patch.encode(), tmp_path)
-        finally:
-            await grader.close()
-        return judgement.status, judgement.resolved
-
-    started = time.monotonic()
-    assert asyncio.run(judge()) == ("timed_out", False)
-    assert time.monotonic() - started < 60
+    judgement = asyncio.run(judge(client, row, row.patch.encode(), tmp_path, timeout=2.0))
+    assert (judgement.status, judgement.resolved) == ("timed_out", False)
     assert "begun" in (tmp_path / "test_output.txt").read_text()
 
 

@@ -40,6 +40,18 @@ def test_each_kind_of_file_gives_the_same_rows(tmp_path: Path, name: str) -> Non
     assert dataset.content_sha256() == load_dataset(write(tmp_path / "again.json", rows)).content_sha256()
 
 
+def test_a_line_separator_inside_a_text_is_no_new_row(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps(row(problem_statement="a\u2028b\x85c"), ensure_ascii=False) + "\n", "utf-8")
+    (found,) = load_dataset(str(path)).rows
+    assert found.problem_statement == "a\u2028b\x85c"
+
+
+def test_an_instance_that_stands_there_twice_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="holds an instance twice"):
+        load_dataset(write(tmp_path / "rows.json", [row(), row()]))
+
+
 def test_columns_that_we_do_not_know_stay_with_the_row(tmp_path: Path) -> None:
     (found,) = load_dataset(write(tmp_path / "rows.json", [row(image_assets="{}")])).rows
     assert found.model_dump()["image_assets"] == "{}"

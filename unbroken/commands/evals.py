@@ -201,7 +201,10 @@ async def _run(
     run = RunDirectory.create(runs, manifest)
     total = len(dataset.rows) * attempts
     typer.echo(f"run {manifest.run_id}: {total} trials, {_who(agent)}")
-    return manifest.run_id, await carry_out(run, dataset.rows, agent, settings, _Progress(total))
+    result = await carry_out(run, dataset.rows, agent, settings, _Progress(total))
+    for reason in result.leftovers:
+        typer.echo(f"a container could not be removed: {reason}", err=True)
+    return manifest.run_id, result
 
 
 class _Progress:
