@@ -181,7 +181,8 @@ async def test_patch_that_does_not_fit_changes_nothing(repository: GitRepository
     assert files(repository.path) == before
 
 
-async def test_diff_of_a_data_set_is_refused(repository: GitRepository):
-    noise = os.urandom(5 * 1024 * 1024)
+async def test_diff_of_a_data_set_is_refused(repository: GitRepository, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("agent.workspace.PATCH_LIMIT", 1024 * 1024)
+    noise = os.urandom(2 * 1024 * 1024)
     with pytest.raises(WorkspaceError, match="larger than"):
         await diff_of(repository, lambda work: work.write("data", noise))
