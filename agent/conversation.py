@@ -4,12 +4,15 @@ Every message is turned into bytes once, when it is appended, and a request is a
 before can never change, a server's prefix cache always hits, and a request costs the same at turn 300 as at turn 3.
 """
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+
+_CLOSING = b"]}"
 
 
 class Conversation:
@@ -22,7 +25,8 @@ class Conversation:
         opening: dict[str, Any] = dict(head)
         if tools:
             opening["tools"] = list(tools)
-        self._buffer = bytearray(encode({**opening, "messages": []}).removesuffix(b"]}"))
+        self._buffer = bytearray(encode({**opening, "messages": []}).removesuffix(_CLOSING))
+        self._hash = hashlib.sha256(self._buffer)
         self._length = 0
 
     def __len__(self) -> int:
@@ -30,15 +34,25 @@ class Conversation:
 
     def append(self, message: Mapping[str, Any]) -> None:
         """Add a message, for ever."""
-        encoded = encode(message)
-        if self._length:
-            self._buffer += b","
+        encoded = (b"," if self._length else b"") + encode(message)
         self._buffer += encoded
+        self._hash.update(encoded)
         self._length += 1
 
     def request_body(self) -> bytes:
         """The body of the next request."""
-        return bytes(self._buffer) + b"]}"
+        return bytes(self._buffer) + _CLOSING
+
+    @property
+    def request_bytes(self) -> int:
+        """The length of that body."""
+        return len(self._buffer) + len(_CLOSING)
+
+    def request_sha256(self) -> str:
+        """The hash of that body, for which nothing is hashed twice."""
+        digest = self._hash.copy()
+        digest.update(_CLOSING)
+        return digest.hexdigest()
 
 
 def encode(value: Mapping[str, Any]) -> bytes:

@@ -5,7 +5,6 @@ most templates then drop all earlier thinking: failures and refusals reach the m
 """
 
 import asyncio
-import hashlib
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -156,14 +155,13 @@ class Agent:
 
     async def _ask(self, conversation: Conversation) -> tuple[AssistantTurn, float]:
         """The next turn, and the seconds that it took with every request that failed before it."""
-        body = conversation.request_body()
         self.listener.event(
             RequestEvent(
                 time=time.time(),
                 step=self.budget.steps + 1,
                 messages=len(conversation),
-                bytes=len(body),
-                sha256=hashlib.sha256(body).hexdigest(),
+                bytes=conversation.request_bytes,
+                sha256=conversation.request_sha256(),
             )
         )
         started = time.monotonic()
