@@ -31,7 +31,6 @@ _STATE = "/dev/shm/shell"  # noqa: S108 - in memory: a file that is rewritten at
 # Deaf to signals, and without a word that an agent would look for when it ends processes of its own (`pkill -f sleep`).
 _WAIT_FOR_EVER = ["/bin/sh", "-c", "trap '' HUP INT QUIT TERM; exec tail -f /dev/null"]
 _SERVICE_DEADLINE = 60.0
-_KILL_GRACE = 5.0
 
 
 @dataclass(frozen=True)

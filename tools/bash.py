@@ -89,6 +89,4 @@ def _remarks(result: CommandResult, timeout: int) -> list[str]:
             f"The command was killed after {timeout} seconds; this is what it had printed. "
             "The shell is as it was before it."
         )
-    if result.state_lost:
-        remarks.append("The shell died with this command; a new one was started in the repository.")
     return remarks

@@ -35,8 +35,6 @@ class CommandResult:
     timed_out: bool = False
     dropped: int = 0
     head_length: int = 0
-    state_lost: bool = False
-    """True when the persistent shell died with the command, so that what was set before it is gone."""
 
 
 OutputListener = Callable[[bytes], None]
