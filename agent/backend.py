@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Literal, Protocol
 
 from agent.conversation import Conversation
+from agent.dialects.dialect import Dialect
 from agent.turn import AssistantTurn
 from results.records.events import BackendDescription
 from results.records.usage import Usage
@@ -41,8 +42,8 @@ class Backend(Protocol):
         ...
 
     @property
-    def reasoning_fields(self) -> tuple[str, ...]:
-        """The names under which thinking goes back."""
+    def dialect(self) -> Dialect:
+        """How its server family speaks."""
         ...
 
     async def complete(

@@ -16,13 +16,12 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, sto
 from agent.backend import BackendError, DeltaListener, RetryListener
 from agent.backend_failures import FailureReader, TransientError
 from agent.conversation import Conversation
+from agent.dialects.dialect import Dialect
+from agent.dialects.registry import load_dialect
 from agent.stream import TurnAssembler
 from agent.turn import AssistantTurn
 from results.records.events import BackendDescription
 from results.records.usage import Usage
-
-REASONING_NAMES = ("reasoning_content", "reasoning")
-"""Both, since each server reads only one of them and ignores the other in silence."""
 
 _CONNECT_TIMEOUT = 10.0
 _THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
@@ -49,6 +48,7 @@ class ChatBackend:
         *,
         stall_timeout: float = 600.0,
         retry: RetryPolicy | None = None,
+        dialect: Dialect | None = None,
     ) -> None:
         """`stall_timeout` is the number of seconds without a byte after which the server counts as stalled.
 
@@ -57,6 +57,7 @@ class ChatBackend:
         if not (api_key.isascii() and api_key.isprintable()):
             raise ValueError("the API key holds a character that no key has: a line end, or one beyond ASCII")
         self._description = description
+        self._dialect = dialect or load_dialect(description.dialect)
         self._retry = retry or RetryPolicy()
         self._failures = FailureReader(description.base_url, stall_timeout, api_key)
         self._client = AsyncOpenAI(
@@ -73,9 +74,9 @@ class ChatBackend:
         return self._description
 
     @property
-    def reasoning_fields(self) -> tuple[str, ...]:
-        """The names under which thinking goes back."""
-        return REASONING_NAMES
+    def dialect(self) -> Dialect:
+        """How its server family speaks."""
+        return self._dialect
 
     async def complete(
         self,

@@ -16,6 +16,7 @@ from agent.backend import Backend, BackendError, ContextExhaustedError
 from agent.conversation import Conversation, sendable
 from agent.limits import Budget
 from agent.listener import Listener
+from agent.request import request_head
 from agent.turn import AssistantTurn, SentCall, sent_turn
 from results.records.events import (
     MessageEvent,
@@ -136,15 +137,7 @@ class Agent:
                 sandbox=self.sandbox_name,
             )
         )
-        conversation = Conversation(
-            {
-                "model": description.model,
-                "stream": True,
-                "stream_options": {"include_usage": True},
-                **description.sampling,
-            },
-            tools,
-        )
+        conversation = Conversation(request_head(description), tools)
         for role, text in (("system", instructions.system), ("user", instructions.task)):
             self._append(conversation, {"role": role, "content": sendable(text)})
         return conversation
@@ -179,7 +172,7 @@ class Agent:
         self.listener.event(event)
 
     async def _answer(self, conversation: Conversation, turn: AssistantTurn, seconds: float) -> None:
-        sent = sent_turn(turn, self.budget.steps, self.backend.reasoning_fields)
+        sent = sent_turn(turn, self.budget.steps, self.backend.dialect)
         conversation.append(sent.message)
         self.listener.event(
             ResponseEvent(

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from agent.conversation import sendable
+from agent.dialects.behaviours import BEHAVIOURS
+from agent.dialects.dialect import Dialect
 from results.records.events import Received, ToolCallRecord
 from results.records.usage import Usage
 
@@ -31,6 +33,10 @@ class AssistantTurn:
     """Of all `requests`: a failed one has been paid for as well."""
     first_token_seconds: float | None = None
     requests: int = 1
+    extras: dict[str, Any] = field(default_factory=dict[str, Any])
+    """What behaviours of the dialect collected, to send it back."""
+    stopped: str | None = None
+    """Why the response was broken off by us: thinking that does not end."""
 
     @property
     def is_cut(self) -> bool:
@@ -47,6 +53,7 @@ class AssistantTurn:
                 ToolCallRecord(id=call.id, name=call.name, arguments=call.arguments) for call in self.tool_calls
             ],
             finish_reason=self.finish_reason,
+            extras=self.extras,
         )
 
 
@@ -71,18 +78,18 @@ class SentTurn:
     differences: tuple[str, ...]
 
 
-def sent_turn(turn: AssistantTurn, step: int, reasoning_fields: tuple[str, ...]) -> SentTurn:
+def sent_turn(turn: AssistantTurn, step: int, dialect: Dialect) -> SentTurn:
     """Fix what goes back for `turn`.
 
     It equals what came, but for what servers refuse in a history: a call without an id of its own gets one;
     arguments that are no JSON object become `{}` (llama.cpp answers 500 to them; the model reads its own text in the
     result); half a character becomes U+FFFD; and a turn with neither content nor calls has an empty content.
-    Thinking goes back under every name in `reasoning_fields`, since servers read different ones.
+    Thinking goes back under every name that the dialect states, since servers read different ones; then its
+    behaviours change what they have to.
     """
     differences: list[str] = []
     message: dict[str, Any] = {"role": "assistant", "content": _content(turn, differences)}
-    if turn.reasoning is not None:
-        message |= dict.fromkeys(reasoning_fields, _whole(turn.reasoning, differences))
+    _add_reasoning(message, turn, dialect, differences)
     calls = _sent_calls(turn.tool_calls, step, differences)
     if calls:
         message["tool_calls"] = [
@@ -93,7 +100,19 @@ def sent_turn(turn: AssistantTurn, step: int, reasoning_fields: tuple[str, ...])
             }
             for call in calls
         ]
+    for name in dialect.behaviours:
+        BEHAVIOURS[name]().send(message, turn, differences)
     return SentTurn(message, calls, tuple(differences))
+
+
+def _add_reasoning(message: dict[str, Any], turn: AssistantTurn, dialect: Dialect, differences: list[str]) -> None:
+    if turn.reasoning is None:
+        return
+    reasoning = _whole(turn.reasoning, differences)
+    if dialect.reasoning.sent_inline:
+        message["content"] = f"<think>\n{reasoning}\n</think>\n\n{message['content'] or ''}"
+        differences.append("reasoning_sent_inline")
+    message |= dict.fromkeys(dialect.reasoning.sent, reasoning)
 
 
 def _content(turn: AssistantTurn, differences: list[str]) -> str | None:

@@ -24,6 +24,26 @@ class BackendDescription(Record):
     sampling: dict[str, Any] = Field(default_factory=dict)
     """What is sent with every request beside messages and tools: temperature, output limit, template flags."""
     context_window: int | None = None
+    """In tokens, as served; None: nobody says."""
+    dialect_sha256: str | None = None
+    """The hash of the dialect's cells, which a person may write."""
+    unsent: list[str] = Field(default_factory=list)
+    """Sampling parameters that were asked for and left out, since this server family refuses them."""
+    profile: str | None = None
+    mode: str | None = None
+    preset: str | None = None
+    stated: dict[str, str] = Field(default_factory=dict)
+    """Where each setting comes from: `published: …`, or `ours: …`."""
+    server: str | None = None
+    """The server's own version. Here and below None is *unknown*: neither the server nor a person said."""
+    weights: str | None = None
+    """The file or the revision of the weights."""
+    quantisation: str | None = None
+    kv_cache: str | None = None
+    """The type of the key-value cache: `f16`, `q8_0` …"""
+    speculative: str | None = None
+    """How the server decodes speculatively; `none` where it does not."""
+    hardware: str | None = None
 
 
 class ToolCallRecord(Record):
@@ -43,6 +63,8 @@ class Received(Record):
     content: str | None = None
     tool_calls: list[ToolCallRecord] = Field(default_factory=list[ToolCallRecord])
     finish_reason: str | None = None
+    extras: dict[str, Any] = Field(default_factory=dict)
+    """What a behaviour of the dialect has to send back: `reasoning_details`, thought signatures."""
 
 
 class StartEvent(Record):
@@ -61,7 +83,10 @@ class StartEvent(Record):
 
 
 class MessageEvent(Record):
-    """A system or user message was appended."""
+    """A message was appended that is neither a model's turn nor a result: of the system, or of a user.
+
+    At the beginning of a segment also what is carried over from the one before, of any role.
+    """
 
     type: Literal["message"] = "message"
     time: float
@@ -96,6 +121,8 @@ class ResponseEvent(Record):
     first_token_seconds: float | None = None
     requests: int = 1
     """How many requests it took; more than one where a failed one was sent again."""
+    discarded: bool = False
+    """True for a turn that is no part of the conversation: an empty one that was asked for again, or a summary."""
 
 
 class ToolResultEvent(Record):
@@ -122,6 +149,45 @@ class RetryEvent(Record):
     wait_seconds: float
 
 
+class SegmentEvent(Record):
+    """The conversation had no room left, and begins anew: a summary, and the end of what it was.
+
+    The messages of the new segment follow, each as an event; the tools and the settings stay those of the start.
+    """
+
+    type: Literal["segment"] = "segment"
+    time: float
+    step: int
+    number: int
+    """2 for the second segment."""
+    reason: str
+    prompt_tokens: int | None = None
+    """Of the last request of the segment that ends."""
+    dropped: int
+    """How many messages were left behind."""
+    kept: int
+    """How many were carried over as they are."""
+
+
+NoticeKind = Literal["truncated", "prefix_lost", "repetition"]
+
+
+class NoticeEvent(Record):
+    """Something that a person should know, and that ended nothing.
+
+    `truncated`: the server dropped a part of the prompt in silence. `prefix_lost`: it computed a part of the prompt
+    again that it should have had in its cache. `repetition`: the model was told that it repeats itself.
+    """
+
+    type: Literal["notice"] = "notice"
+    time: float
+    step: int
+    kind: NoticeKind
+    text: str
+    tokens: int | None = None
+    """How many tokens it is about."""
+
+
 class PatchEvent(Record):
     """The work was harvested as a diff against the state that the agent found.
 
@@ -143,7 +209,16 @@ class EndEvent(Record):
 
 
 Event = Annotated[
-    StartEvent | MessageEvent | RequestEvent | ResponseEvent | ToolResultEvent | RetryEvent | PatchEvent | EndEvent,
+    StartEvent
+    | MessageEvent
+    | RequestEvent
+    | ResponseEvent
+    | ToolResultEvent
+    | RetryEvent
+    | SegmentEvent
+    | NoticeEvent
+    | PatchEvent
+    | EndEvent,
     Field(discriminator="type"),
 ]
 

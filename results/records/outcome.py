@@ -53,6 +53,8 @@ class Outcome(Record):
     cost: float | None = None
     """US dollars; None when the price is unknown."""
     time: TimeSplit = Field(default_factory=TimeSplit)
+    counts: dict[str, int] = Field(default_factory=dict)
+    """How often each difference between received and sent, each recovery, and each notice came up, by its name."""
 
 
 class TryEnd(Record):

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.dialects.registry import load_dialect
 from agent.turn import AssistantTurn, SentTurn, ToolCall, sent_turn
 
 FIELDS = ("reasoning_content", "reasoning")
@@ -18,7 +19,7 @@ arguments = st.dictionaries(whole_text, whole_text | st.integers() | st.booleans
 
 
 def sent(turn: AssistantTurn, step: int = 7) -> SentTurn:
-    return sent_turn(turn, step, FIELDS)
+    return sent_turn(turn, step, load_dialect("generic"))
 
 
 def calling(*written: str, ids: tuple[str, ...] | None = None) -> AssistantTurn:
