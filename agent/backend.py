@@ -17,6 +17,14 @@ RetryListener = Callable[[str, float], None]
 """Called with the reason and the wait in seconds before a failed request is sent again."""
 
 
+class ThinkingWatch(Protocol):
+    """Hears a response's thinking as it streams in: `agent.repetition.ThinkingGuard`."""
+
+    def add(self, text: str) -> None:
+        """Take the next piece. Raises EndlessThinkingError to break the response off."""
+        ...
+
+
 class BackendError(Exception):
     """A request failed for good; the message says what the server did. `usage` is what it reported before."""
 
@@ -30,7 +38,22 @@ class BackendUnreachableError(BackendError):
 
 
 class ContextExhaustedError(BackendError):
-    """The prompt no longer fits into the model's context window."""
+    """The prompt no longer fits into the model's context window.
+
+    Its length and that of the window are in tokens, None where the server does not tell.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        usage: Usage | None = None,
+        *,
+        prompt_tokens: int | None = None,
+        context_window: int | None = None,
+    ) -> None:
+        super().__init__(message, usage)
+        self.prompt_tokens = prompt_tokens
+        self.context_window = context_window
 
 
 class Backend(Protocol):
@@ -51,8 +74,17 @@ class Backend(Protocol):
         conversation: Conversation,
         on_delta: DeltaListener | None = None,
         on_retry: RetryListener | None = None,
+        guard: ThinkingWatch | None = None,
     ) -> AssistantTurn:
-        """Send the conversation and receive the next turn. Raises BackendError."""
+        """Send the conversation and receive the next turn, streamed or not, as its head asks for.
+
+        Every try has a copy of `guard`, as it was handed over; where it raises, the turn as far as it came is
+        returned, with the reason as `stopped`. Raises BackendError.
+        """
+        ...
+
+    async def count(self, conversation: Conversation) -> int | None:
+        """The tokens of its prompt, as the server counts them; None where it cannot be asked."""
         ...
 
     async def close(self) -> None:

@@ -1,37 +1,35 @@
 """What a failed request means: nobody there, no room left, wrong for good, or worth another try.
 
-The words of the patterns are those that servers were seen to send, or that their sources hold (November 2026).
+Which words and which statuses mean what is the dialect's to say.
 """
 
+import email.utils
 import json
 import math
-import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, cast
 
 import httpx2
 import openai
 
 from agent.backend import BackendError, BackendUnreachableError, ContextExhaustedError
+from agent.dialects.dialect import Dialect
+from agent.dialects.patterns import matches_any
+from agent.overflow import read_overflow
+from agent.waits import Awaited, StalledError
 from results.visible_text import one_line
 
-_OVERFLOW = re.compile(
-    r"context_length_exceeded"  # OpenAI
-    r"|exceed_context_size|exceeds the available context size"  # llama.cpp
-    r"|(maximum|model's) context length"  # vLLM, SGLang, OpenRouter, DeepSeek
-    r"|(exceeds|greater than) the context (length|window)"  # Ollama, LM Studio, OpenAI
-    r"|prompt is too long|exceeded model token limit|input token count .{1,40} exceeds",  # Anthropic, Moonshot, Gemini
-    re.IGNORECASE,
-)
-# llama.cpp answers 500 where it means "your request is wrong": sending it again changes nothing. What it says of
-# text that the model wrote ("Failed to parse input", type_error.316) may well pass with another sample.
-_HOPELESS = re.compile(
-    r"Jinja Exception|Failed to parse (?!input)|requires --jinja|type_error\.30|Unknown \(built-in\) filter",
-    re.IGNORECASE,
-)
-_PASSING = (408, 409, 425, 429)
 _MESSAGE_LENGTH = 500
 _SHORTEST_SECRET = 8
+
+_SILENCES: Mapping[Awaited, str] = {
+    "headers": "sent no headers for {:g} seconds: is its only slot busy, or does it read a long prompt?",
+    "whole": "did not finish its answer, which is not streamed, within {:g} seconds",
+    "first_token": "began to answer, but sent no token for {:g} seconds: does it read a long prompt?",
+    "next_token": "stopped in the middle of its answer: it sent no token for {:g} seconds",
+    "end": "did not end its answer for {:g} seconds",
+}
 
 
 class TransientError(Exception):
@@ -46,42 +44,49 @@ class TransientError(Exception):
 class FailureReader:
     """Turns what went wrong at one address into one sentence without the `secret`, and the class that fits it."""
 
-    def __init__(self, address: str, stall_timeout: float, secret: str) -> None:
+    def __init__(self, address: str, secret: str, dialect: Dialect) -> None:
         self._where = f"the backend at {address}"
-        self._stall_timeout = stall_timeout
         self._secret = secret
+        self._dialect = dialect
 
     def read(self, error: Exception | None, *, answered: bool) -> BackendError | TransientError:
-        """Read `error`, or None for a stream that ended too early. `answered`: whether a response had begun."""
+        """Read `error`, or None for an answer that ended too early. `answered`: whether one had begun."""
         match error:
+            case StalledError():
+                return self._silence(error)
             case openai.APITimeoutError() | httpx2.TimeoutException():
-                return TransientError(self._silence(error))
-            case openai.APIConnectionError() | httpx2.TransportError() if not answered:
+                sentence = f"{self._where} cannot be reached: it does not take the connection"
+                return TransientError(BackendUnreachableError(sentence))
+            case openai.APIConnectionError() | httpx2.RequestError() if not answered:
                 reason = self._clean(str(_origin(error)))
                 return TransientError(BackendUnreachableError(f"{self._where} cannot be reached: {reason}"))
-            case None | openai.APIConnectionError() | httpx2.TransportError():
+            case None | openai.APIConnectionError() | httpx2.RequestError():
                 return TransientError(BackendError(f"{self._where} broke off in the middle of its answer"))
             case openai.APIError():
                 return self._refusal(error)
             case _:
                 problem = self._clean(str(error))
-                return TransientError(BackendError(f"{self._where} sent a chunk that cannot be read: {problem}"))
+                return TransientError(BackendError(f"{self._where} sent an answer that cannot be read: {problem}"))
 
-    def _silence(self, error: Exception) -> BackendError:
-        if isinstance(_origin(error), httpx2.ConnectTimeout) or isinstance(error.__cause__, httpx2.ConnectTimeout):
-            return BackendUnreachableError(f"{self._where} cannot be reached: it does not take the connection")
-        return BackendUnreachableError(f"{self._where} sent nothing for {self._stall_timeout:g} seconds")
+    def _silence(self, error: StalledError) -> BackendError | TransientError:
+        if error.awaited is None:
+            sentence = f"{self._where} did not finish within the {error.seconds:g} seconds that a step may take"
+            return BackendUnreachableError(sentence)
+        sentence = _SILENCES[error.awaited].format(error.seconds)
+        return TransientError(BackendUnreachableError(f"{self._where} {sentence}"))
 
     def _refusal(self, error: openai.APIError) -> BackendError | TransientError:
         status = _status(error)
-        said = self._clean(_said(error))
+        said = _said(error)
         text = f"{said} {error.code} {error.type}"
-        if _OVERFLOW.search(text):
-            return ContextExhaustedError(f"{self._where} has no room for the prompt in the model's context: {said}")
+        if matches_any(self._dialect.overflow.patterns, text):
+            sentence = f"{self._where} has no room for the prompt in the model's context: {self._clean(said)}"
+            size = read_overflow(said, error.body)
+            return ContextExhaustedError(sentence, prompt_tokens=size.prompt, context_window=size.window)
         answered = f"answered {status}" if isinstance(error, openai.APIStatusError) else "sent an error in its answer"
-        failure = BackendError(f"{self._where} {answered}: {said}")
-        may_pass = status is None or status in _PASSING or status >= 500
-        if may_pass and not _HOPELESS.search(text):
+        failure = BackendError(f"{self._where} {answered}: {self._clean(said)}")
+        may_pass = status is None or status in self._dialect.failures.passing
+        if may_pass and not matches_any(self._dialect.failures.hopeless, text):
             return TransientError(failure, _retry_after(error))
         return failure
 
@@ -98,28 +103,55 @@ def _origin(error: BaseException) -> BaseException:
 
 
 def _status(error: openai.APIError) -> int | None:
-    """The HTTP status, or the one that an error within a stream names."""
+    """The HTTP status, or the one that an error within an answer names."""
     if isinstance(error, openai.APIStatusError):
         return error.status_code
-    return int(error.code) if error.code and error.code.isdecimal() else None
+    code = str(error.code)
+    return int(code) if code.isdecimal() and len(code) == 3 else None
 
 
 def _said(error: openai.APIError) -> str:
-    """What the server says went wrong: `message` of its error, `detail` of FastAPI, or the body as it is."""
+    """What the server says went wrong: `message` of its error, `detail` of FastAPI, or the body as it is.
+
+    OpenRouter says "Provider returned error", and what that one said as `metadata.raw`.
+    """
     body: Any = error.body
+    raw: object = None
     if isinstance(body, Mapping):
         fields = cast("Mapping[str, Any]", body)
         body = fields.get("message") or fields.get("detail") or fields
-    if isinstance(body, str):
-        return body
-    return json.dumps(body, ensure_ascii=False) if body else error.message
+        metadata = fields.get("metadata")
+        raw = cast("Mapping[str, Any]", metadata).get("raw") if isinstance(metadata, Mapping) else None
+    said = body if isinstance(body, str) else json.dumps(body, ensure_ascii=False) if body else error.message
+    return f"{said}: {raw}" if isinstance(raw, str) and raw not in said else said
 
 
 def _retry_after(error: openai.APIError) -> float | None:
+    """The wait that a server asks for, in seconds: a number, or a date (RFC 9110, 10.2.3), read by its own clock."""
     if not isinstance(error, openai.APIStatusError):
         return None
+    headers = error.response.headers
+    for value, unit in ((headers.get("retry-after-ms"), 1000.0), (headers.get("retry-after"), 1.0)):
+        seconds = _number(value or "") / unit
+        if math.isfinite(seconds) and seconds >= 0:
+            return seconds
+    until = _date(headers.get("retry-after"))
+    if until is None:
+        return None
+    seconds = (until - (_date(headers.get("date")) or datetime.now(UTC))).total_seconds()
+    return seconds if seconds >= 0 else None
+
+
+def _number(text: str) -> float:
     try:
-        seconds = float(error.response.headers.get("retry-after", ""))
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def _date(text: str | None) -> datetime | None:
+    try:
+        date = email.utils.parsedate_to_datetime(text or "")
     except ValueError:
         return None
-    return seconds if math.isfinite(seconds) and seconds >= 0 else None
+    return date.replace(tzinfo=UTC) if date.tzinfo is None else date

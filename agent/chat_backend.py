@@ -4,26 +4,45 @@ The SDK gets the body as bytes: its typed path turns 300 turns of history into J
 costs 143 ms of CPU where a join costs 3 ms (measured, openai SDK and litellm, November 2026).
 """
 
+import asyncio
+import contextlib
+import copy
+import json
 import ssl
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import httpx2
 import openai
 from openai import AsyncOpenAI, AsyncStream
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception_type,
+    stop_after_attempt,
+    stop_before_delay,
+    wait_exponential_jitter,
+    wait_random,
+)
 
-from agent.backend import BackendError, DeltaListener, RetryListener
+from agent.backend import BackendError, DeltaListener, RetryListener, ThinkingWatch
 from agent.backend_failures import FailureReader, TransientError
-from agent.conversation import Conversation
+from agent.conversation import Conversation, encode
 from agent.dialects.dialect import Dialect
+from agent.dialects.patterns import values_at
 from agent.dialects.registry import load_dialect
+from agent.event_stream import read_events
+from agent.repetition import EndlessThinkingError
 from agent.stream import TurnAssembler
 from agent.turn import AssistantTurn
+from agent.waits import Patience, StalledError, Waits
 from results.records.events import BackendDescription
 from results.records.usage import Usage
 
-_CONNECT_TIMEOUT = 10.0
+_COUNTING_TIMEOUT = 30.0
+_DRAIN_TIMEOUT = 0.1
 _THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
 
 
@@ -33,9 +52,34 @@ class RetryPolicy:
 
     attempts: int = 6
     first_wait: float = 0.5
+    """Doubled with every try. A random share of it is added to each wait, so that trials do not come back at once."""
     longest_wait: float = 30.0
     longest_stated_wait: float = 300.0
     """A server that says itself when to come back is believed up to here."""
+
+
+@dataclass
+class _Step:
+    """One turn that is asked for, as often as it takes."""
+
+    conversation: Conversation
+    on_delta: DeltaListener | None
+    guard: ThinkingWatch | None
+    body: bytes = field(init=False)
+    started: float = field(init=False)
+    usages: list[Usage] = field(default_factory=list[Usage])
+    """One for each try."""
+    failed: TransientError | None = None
+    """The last try that failed."""
+
+    def __post_init__(self) -> None:
+        self.body = self.conversation.request_body()
+        self.started = asyncio.get_running_loop().time()
+
+    @property
+    def usage(self) -> Usage:
+        """Of all tries together."""
+        return sum(self.usages, Usage())
 
 
 class ChatBackend:
@@ -46,11 +90,12 @@ class ChatBackend:
         description: BackendDescription,
         api_key: str = "none",
         *,
-        stall_timeout: float = 600.0,
+        waits: Waits | None = None,
         retry: RetryPolicy | None = None,
         dialect: Dialect | None = None,
+        stall_timeout: float | None = None,
     ) -> None:
-        """`stall_timeout` is the number of seconds without a byte after which the server counts as stalled.
+        """`dialect` stands for the one that the description names; `stall_timeout` for `Waits.of_silence`.
 
         Raises ValueError for a key that no HTTP header can hold.
         """
@@ -58,13 +103,14 @@ class ChatBackend:
             raise ValueError("the API key holds a character that no key has: a line end, or one beyond ASCII")
         self._description = description
         self._dialect = dialect or load_dialect(description.dialect)
+        self._waits = waits or (Waits() if stall_timeout is None else Waits.of_silence(stall_timeout))
         self._retry = retry or RetryPolicy()
-        self._failures = FailureReader(description.base_url, stall_timeout, api_key)
+        self._failures = FailureReader(description.base_url, api_key, self._dialect)
         self._client = AsyncOpenAI(
             base_url=description.base_url,
             api_key=api_key,
             max_retries=0,
-            timeout=openai.Timeout(stall_timeout, connect=_CONNECT_TIMEOUT),
+            timeout=openai.Timeout(None, connect=self._waits.connect),
             http_client=_http_client(description.base_url),
         )
 
@@ -83,51 +129,79 @@ class ChatBackend:
         conversation: Conversation,
         on_delta: DeltaListener | None = None,
         on_retry: RetryListener | None = None,
+        guard: ThinkingWatch | None = None,
     ) -> AssistantTurn:
-        """Send the conversation; failures that may pass are tried again."""
-        body = conversation.request_body()
+        """Send the conversation; failures that may pass are tried again. See `agent.backend.Backend`."""
+        step = _Step(conversation, on_delta, guard)
+        stop = stop_after_attempt(self._retry.attempts)
         attempts = AsyncRetrying(
-            stop=stop_after_attempt(self._retry.attempts),
+            stop=stop if self._waits.total is None else stop | stop_before_delay(self._waits.total),
             wait=self._wait,
             retry=retry_if_exception_type(TransientError),
             before_sleep=None if on_retry is None else lambda state: _tell_retry(state, on_retry),
             reraise=True,
         )
-        usages: list[Usage] = []
         try:
             async for attempt in attempts:
                 with attempt:
-                    turn = await self._request(body, on_delta, usages)
-                    return replace(turn, usage=sum(usages, Usage()), requests=len(usages))
+                    turn = await self._request(step)
+                    return replace(turn, usage=step.usage, requests=len(step.usages))
         except (TransientError, BackendError) as error:
-            failure = error.failure if isinstance(error, TransientError) else error
-            failure.usage = sum(usages, Usage())
+            failure = self._given_up(error, step) if isinstance(error, TransientError) else error
+            failure.usage = step.usage
             raise failure from error.__cause__
         raise AssertionError("a retry either returns or raises")
+
+    async def count(self, conversation: Conversation) -> int | None:
+        """Ask the dialect's counting endpoint; None where there is none, or where it does not count."""
+        counting = self._dialect.counting
+        if counting is None:
+            return None
+        request = json.loads(conversation.request_body())
+        try:
+            async with asyncio.timeout(_COUNTING_TIMEOUT):
+                response = await self._client.post(
+                    _absolute(counting.url, self._description.base_url),
+                    content=encode({name: request[name] for name in counting.fields if name in request}),
+                    cast_to=httpx2.Response,
+                    options={"headers": {"Content-Type": "application/json"}},
+                )
+            found = next(values_at(response.json(), counting.at), None)
+        except (openai.APIError, httpx2.RequestError, TimeoutError, ValueError, RecursionError):
+            return None
+        return found if isinstance(found, int) else None
 
     async def close(self) -> None:
         """Close the connections."""
         await self._client.close()
 
-    async def _request(self, body: bytes, on_delta: DeltaListener | None, usages: list[Usage]) -> AssistantTurn:
-        """Send one request; what it used is added to `usages` even when it fails."""
-        assembler = TurnAssembler(on_delta)
+    async def _request(self, step: _Step) -> AssistantTurn:
+        """Send one request; what it used is added to the step even when it fails."""
+        assembler = TurnAssembler(self._dialect, step.on_delta, copy.deepcopy(step.guard))
+        patience = Patience(self._waits, step.started, "headers" if step.conversation.streamed else "whole")
         problem: Exception | None = None
         answered = False
         try:
-            async with await self._open(body) as stream:
+            async with patience, await self._open(step.body) as stream:
                 answered = True
-                async for chunk in stream:
-                    assembler.add(chunk)
-        except (openai.APIError, httpx2.TransportError, ValueError, RecursionError) as error:
+                await _receive(stream, assembler, patience)
+        except EndlessThinkingError as stopped:
+            return replace(assembler.turn(), stopped=str(stopped))
+        except (openai.APIError, httpx2.RequestError, StalledError, ValueError, RecursionError) as error:
             problem = error
         finally:
-            usages.append(assembler.usage)
+            step.usages.append(assembler.usage)
         if assembler.is_complete:  # what goes wrong behind the end of the turn takes nothing from it
             return assembler.turn()
-        raise self._failures.read(problem, answered=answered) from problem
+        failure = self._failures.read(problem, answered=answered)
+        if isinstance(failure, TransientError):
+            step.failed = failure
+        elif step.failed and isinstance(problem, StalledError):
+            failure = type(failure)(f"{failure}; before that, {step.failed}")
+        raise failure from problem
 
     async def _open(self, body: bytes) -> AsyncStream[object]:
+        """Send a request and wait for the headers. That the SDK is told of a stream says nothing to the server."""
         return await self._client.post(
             "/chat/completions",
             content=body,
@@ -140,11 +214,70 @@ class ChatBackend:
     def _wait(self, state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
         if isinstance(error, TransientError) and error.retry_after is not None:
-            return min(error.retry_after, self._retry.longest_stated_wait)
+            stated = min(error.retry_after, self._retry.longest_stated_wait)
+            return stated + wait_random(0, self._retry.first_wait)(state)
         jitter = wait_exponential_jitter(
             multiplier=self._retry.first_wait, max=self._retry.longest_wait, jitter=self._retry.first_wait
         )
         return jitter(state)
+
+    def _given_up(self, error: TransientError, step: _Step) -> BackendError:
+        if len(step.usages) >= self._retry.attempts:
+            return error.failure
+        reason = f"another try would not fit into the {self._waits.total:g} seconds that a step may take"
+        return type(error.failure)(f"{error.failure}; {reason}")
+
+
+async def _receive(stream: AsyncStream[object], assembler: TurnAssembler, patience: Patience) -> None:
+    """Read an answer of either kind: what was asked for, and what a server then does, are two things."""
+    kind = stream.response.headers.get("content-type", "")
+    if "html" in kind:
+        message = f"it is a web page ({kind}); is the address right?"
+        raise ValueError(message)
+    if "json" in kind:
+        patience.now_for("whole")
+        answer = json.loads(await stream.response.aread())
+        _raise_error(answer, stream)
+        assembler.add_whole(answer)
+        return
+    patience.now_for("first_token")
+    pieces = stream.response.aiter_bytes()
+    async for data in read_events(pieces):
+        if data.startswith("[DONE]"):
+            await _drain(pieces)
+            return
+        chunk = json.loads(data)
+        _raise_error(chunk, stream)
+        assembler.add(chunk)
+        if assembler.is_complete:
+            patience.now_for("end")
+        elif assembler.has_begun:
+            patience.now_for("next_token")
+
+
+async def _drain(pieces: AsyncIterator[bytes]) -> None:
+    """Read what is left of a body that has nothing more to say: only then does its connection serve again."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_DRAIN_TIMEOUT):
+            async for _ in pieces:
+                pass
+
+
+def _raise_error(answer: object, stream: AsyncStream[object]) -> None:
+    """Raise what is an error under status 200: of OpenRouter as `error`, of older vLLM as the object itself."""
+    if not isinstance(answer, Mapping):
+        return
+    fields = cast("Mapping[str, Any]", answer)
+    if body := fields.get("error") or (fields if fields.get("object") == "error" else None):
+        raise openai.APIError("the answer is an error", stream.response.request, body=body)
+
+
+def _absolute(url: str, base_url: str) -> str:
+    """A dialect's URL: from the root of the server if it begins with a slash, else relative to the base URL."""
+    if not url.startswith("/"):
+        return f"{base_url}/{url}"
+    parts = urlsplit(base_url)
+    return f"{parts.scheme}://{parts.netloc}{url}"
 
 
 def _http_client(url: str) -> httpx2.AsyncClient:

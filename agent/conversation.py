@@ -27,9 +27,15 @@ class Conversation:
         self._buffer = bytearray(encode({**opening, "messages": []}).removesuffix(_CLOSING))
         self._hash = hashlib.sha256(self._buffer)
         self._length = 0
+        self._streamed = bool(head.get("stream"))
 
     def __len__(self) -> int:
         return self._length
+
+    @property
+    def streamed(self) -> bool:
+        """Whether its head asks for a stream."""
+        return self._streamed
 
     def append(self, message: Mapping[str, Any]) -> None:
         """Add a message, for ever."""

@@ -6,33 +6,40 @@ most templates then drop all earlier thinking: failures and refusals reach the m
 
 import asyncio
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pydantic import ValidationError
-
-from agent.approval import Approval, Decision
+from agent.approval import Approval
 from agent.backend import Backend, BackendError, ContextExhaustedError
+from agent.calls import CallRunner, ToolFailedError
+from agent.compaction import beginning, can_be_compacted, handover_request, new_segment
+from agent.context import BYTES_PER_TOKEN, ContextWindow
 from agent.conversation import Conversation, sendable
+from agent.event_log import EventLog
 from agent.limits import Budget
 from agent.listener import Listener
+from agent.pictures import PicturesRefusedError, following_message, places_for, result_content, user_content
+from agent.recovery import is_empty, looks_cut, recover_calls, split_inline_thinking
+from agent.repetition import RepeatGuard, ThinkingGuard, ThinkingLimits
 from agent.request import request_head
 from agent.turn import AssistantTurn, SentCall, sent_turn
-from results.records.events import (
-    MessageEvent,
-    RequestEvent,
-    ResponseEvent,
-    RetryEvent,
-    StartEvent,
-    ToolResultEvent,
-)
 from results.records.outcome import ErrorSource, Exit, Outcome, TimeSplit
-from tools.output import header, neutralise
+from tools.pictures import Picture
 from tools.sandbox import Sandbox, SandboxError
-from tools.tool import ToolResult, definition, explain_invalid_arguments
+from tools.tool import ToolResult, definition
 from tools.toolset import Toolset
 
-_ECHO_LENGTH = 200
+EMPTY_TURNS = 2
+"""How often a turn with neither text nor calls is asked for again: llama.cpp swallows a call that it cannot parse."""
+
+CHARACTERS_PER_TOKEN = 4
+"""Of thinking, about: a limit in tokens has to be kept while nobody has counted any yet."""
+
+KEPT_SHARE = 0.25
+"""How much of the window the kept end of a compacted conversation may take."""
+
+HANDOVER_SHARE = 0.7
+"""How much of a conversation that has already overflowed is sent when its handover is asked for."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +63,7 @@ class Instructions:
 
     system: str
     task: str
+    pictures: tuple[Picture, ...] = ()
 
 
 @dataclass
@@ -74,6 +82,21 @@ class Agent:
     """What made it end as an error, for who wants to know more than the outcome says."""
     _model_seconds: float = field(default=0.0, init=False)
     _tool_seconds: float = field(default=0.0, init=False)
+    _segment: int = field(default=1, init=False)
+    _messages: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]], init=False)
+    """Those of the current segment, as they were sent."""
+
+    def __post_init__(self) -> None:
+        description = self.backend.description
+        self._max_output = description.sampling.get(self.backend.dialect.output.key)
+        self._log = EventLog(self.listener)
+        self._tools = [definition(tool) for tool in self.toolset]
+        self._calls = CallRunner(self.toolset, self.sandbox, self.approval, self.listener.output)
+        self._repeats = RepeatGuard()
+        longest = self.budget.limits.thinking_tokens
+        self._thinking_limits = ThinkingLimits(longest=None if longest is None else longest * CHARACTERS_PER_TOKEN)
+        self._places = places_for(self.backend)
+        self._window = ContextWindow(description.context_window, self._max_output, self.backend.dialect.cache_block)
 
     async def run(self, instructions: Instructions) -> Outcome:
         """Work until the task is over, however it ends; never raises for what a model, a limit or a sandbox does."""
@@ -93,11 +116,10 @@ class Agent:
             ending = _Ending("interrupted", "interrupted", "cancelled")
         except BackendError as failure:
             self.failure = failure
-            self.budget.usage += failure.usage
             ending = _backend_failure(failure)
-        except SandboxError as failure:
+        except (SandboxError, ToolFailedError, PicturesRefusedError) as failure:
             self.failure = failure
-            ending = _Ending("error", str(failure), "sandbox")
+            ending = _Ending("error", str(failure), _fault_of(failure))
         return Outcome(
             exit=ending.exit,
             error=ending.error,
@@ -106,13 +128,22 @@ class Agent:
             usage=self.budget.usage,
             cost=self.budget.cost,
             time=self._time_split(time.monotonic() - started),
+            counts=dict(self._log.counts),
         )
 
     async def _work(self, instructions: Instructions) -> None:
         conversation = self._open(instructions)
+        task = self._messages[1]
         while True:
             self._check_budget()
-            turn, seconds = await self._ask(conversation)
+            conversation = await self._with_room(conversation, task)
+            try:
+                turn, seconds = await self._next_turn(conversation)
+            except ContextExhaustedError as overflow:
+                if not self._compacts:
+                    raise
+                conversation = await self._compact(conversation, task, str(overflow), overflowed=True)
+                continue
             await self._answer(conversation, turn, seconds)
 
     def _check_budget(self) -> None:
@@ -123,159 +154,213 @@ class Agent:
             message = f"the backend at {url} reports no token counts, so the limit on tokens or cost cannot be kept"
             raise BackendError(message)
 
+    # The conversation
+
     def _open(self, instructions: Instructions) -> Conversation:
-        description = self.backend.description
-        tools = [definition(tool) for tool in self.toolset]
-        self.listener.event(
-            StartEvent(
-                time=time.time(),
-                agent="default",
-                backend=description,
-                toolset=self.toolset_name,
-                tools=tools,
-                directory=self.sandbox.working_directory,
-                sandbox=self.sandbox_name,
-            )
-        )
-        conversation = Conversation(request_head(description), tools)
-        for role, text in (("system", instructions.system), ("user", instructions.task)):
-            self._append(conversation, {"role": role, "content": sendable(text)})
+        directory = self.sandbox.working_directory
+        self._log.start(self.backend, self.toolset_name, self._tools, directory, self.sandbox_name)
+        return self._begin([
+            {"role": "system", "content": sendable(instructions.system)},
+            {"role": "user", "content": user_content(instructions.task, instructions.pictures, self._places)},
+        ])  # fmt: skip
+
+    def _begin(self, messages: list[dict[str, Any]]) -> Conversation:
+        """A conversation with these messages, each of them told."""
+        conversation = Conversation(request_head(self.backend.description), self._tools)
+        self._messages = []
+        self._window.begin_segment()
+        for message in messages:
+            self._append(conversation, message)
+            self._log.message(message)
         return conversation
 
     def _append(self, conversation: Conversation, message: dict[str, Any]) -> None:
         conversation.append(message)
-        self.listener.event(MessageEvent(time=time.time(), sent=message))
+        self._messages.append(message)
+        self._window.see(message)
+
+    # Room in the context
+
+    @property
+    def _compacts(self) -> bool:
+        return self.budget.limits.on_context == "compact"
+
+    async def _with_room(self, conversation: Conversation, task: dict[str, Any]) -> Conversation:
+        """The conversation if its next prompt leaves room for a response; else what the limits say."""
+        size = self._window.size(conversation)
+        if self._window.is_close(size) and (counted := await self.backend.count(conversation)) is not None:
+            size = replace(size, tokens=counted, how="counted")
+        if not self._window.is_full(size):
+            return conversation
+        about = "about " if size.how == "estimate" else ""
+        reason = (
+            f"the next prompt has {about}{size.tokens:,} tokens, which leaves no room for a response of "
+            f"{self._window.reserved:,} in the context of {self._window.window:,}"
+        )
+        if not self._compacts:
+            raise _TaskOver(_Ending("limit:context", reason))
+        return await self._compact(conversation, task, reason, overflowed=False)
+
+    async def _compact(
+        self, conversation: Conversation, task: dict[str, Any], reason: str, *, overflowed: bool
+    ) -> Conversation:
+        """End the segment with a handover by the model, and begin the next one with it."""
+        if not can_be_compacted(self._messages):
+            detail = f"{reason}; and there is nothing that could be left behind"
+            raise _TaskOver(_Ending("limit:context", detail))
+        handover, prompt_tokens = await self._handover(overflowed=overflowed)
+        segment = new_segment(self._messages, task, handover, self._bytes_for(KEPT_SHARE, conversation))
+        self._segment += 1
+        self._log.segment(self._segment, segment, reason, prompt_tokens)
+        return self._begin(list(segment.messages))
+
+    async def _handover(self, *, overflowed: bool) -> tuple[str, int | None]:
+        """Ask for a handover behind the conversation, or behind as much of it as fits; ends the task without one."""
+        messages = self._messages
+        if overflowed:
+            messages = list(beginning(messages, HANDOVER_SHARE))
+        asking = Conversation(request_head(self.backend.description), self._tools)
+        for message in [*messages, handover_request()]:
+            asking.append(message)
+        turn, seconds = await self._ask(asking)
+        self.budget.count_failure(turn.usage, seconds)
+        self._log.response(turn, seconds, sent=None)
+        if not (turn.content or "").strip():
+            raise _TaskOver(_Ending("limit:context", "the context is full, and the model wrote no handover"))
+        return sendable(turn.content or ""), turn.usage.prompt_tokens
+
+    def _bytes_for(self, share: float, conversation: Conversation) -> int:
+        """A share of the window in bytes; of the conversation as it is where the window is not known."""
+        window = self._window.window
+        return int(share * (conversation.request_bytes if window is None else window * BYTES_PER_TOKEN))
+
+    # The model's turn
+
+    async def _next_turn(self, conversation: Conversation) -> tuple[AssistantTurn, float]:
+        """The next turn that says something. Only the last of several empty ones is returned."""
+        tries_left = EMPTY_TURNS
+        while True:
+            turn, seconds = await self._ask(conversation)
+            self.budget.count_response(turn.usage, seconds)
+            self._log.step = self.budget.steps
+            if turn.stopped or turn.is_cut or not is_empty(_recovered(turn, self._tools)[0]):
+                return turn, seconds
+            self._log.count(["empty_turn"])
+            if not tries_left:
+                return turn, seconds
+            tries_left -= 1
+            self._log.response(turn, seconds, sent=None)
+            self._check_budget()
 
     async def _ask(self, conversation: Conversation) -> tuple[AssistantTurn, float]:
-        """The next turn, and the seconds that it took with every request that failed before it."""
-        self.listener.event(
-            RequestEvent(
-                time=time.time(),
-                step=self.budget.steps + 1,
-                messages=len(conversation),
-                bytes=conversation.request_bytes,
-                sha256=conversation.request_sha256(),
-            )
-        )
+        """One response, and the seconds that it took with every request that failed before it."""
+        self._log.request(conversation)
+        guard = ThinkingGuard(self._thinking_limits)
         started = time.monotonic()
         try:
-            turn = await self.backend.complete(conversation, self.listener.delta, self._tell_retry)
+            turn = await self.backend.complete(conversation, self.listener.delta, self._log.retry, guard)
+        except BackendError as failure:
+            self.budget.count_failure(failure.usage, time.monotonic() - started)
+            raise
         finally:
             seconds = time.monotonic() - started
             self._model_seconds += seconds
-        self.budget.steps += 1
-        self.budget.usage += turn.usage
         return turn, seconds
 
-    def _tell_retry(self, reason: str, wait: float) -> None:
-        event = RetryEvent(time=time.time(), step=self.budget.steps + 1, reason=reason, wait_seconds=wait)
-        self.listener.event(event)
-
     async def _answer(self, conversation: Conversation, turn: AssistantTurn, seconds: float) -> None:
-        sent = sent_turn(turn, self.budget.steps, self.backend.dialect)
-        conversation.append(sent.message)
-        self.listener.event(
-            ResponseEvent(
-                time=time.time(),
-                step=self.budget.steps,
-                received=turn.received(),
-                sent=sent.message if sent.differences else None,
-                differences=list(sent.differences),
-                usage=turn.usage,
-                seconds=seconds,
-                first_token_seconds=turn.first_token_seconds,
-                requests=turn.requests,
-            )
-        )
+        """Append the turn, and the results of its calls; ends the task where there are none."""
+        whole, causes = _recovered(turn, self._tools)
+        cut = looks_cut(turn, self._max_output)
+        sent = sent_turn(whole, self.budget.steps, self.backend.dialect)
+        sent = replace(sent, differences=(*causes, *sent.differences))
+        self._append(conversation, sent.message)
+        self._log.response(turn, seconds, sent)
+        self._judge_usage(conversation, turn)
+        if turn.stopped:
+            raise _TaskOver(_Ending("limit:thinking", turn.stopped))
         if not sent.calls:
-            raise _TaskOver(_ending_without_calls(turn, self.backend.description.context_window))
-        for call in sent.calls:
-            await self._run_call(conversation, call, cut=turn.is_cut and call is sent.calls[-1])
+            raise _TaskOver(_ending_without_calls(whole, self.backend.description.context_window, cut=cut))
+        await self._run_calls(conversation, sent.calls, cut=cut)
 
-    async def _run_call(self, conversation: Conversation, call: SentCall, *, cut: bool) -> None:
-        started = time.monotonic()
-        decision = Decision(allowed=True)
-        try:
-            if cut:
-                result = _refusal(_explain_cut(call))
-            else:
-                result, decision = await self._perform(call)
-        finally:
-            seconds = time.monotonic() - started
-            self._tool_seconds += seconds
-        message = {"role": "tool", "tool_call_id": call.id, "content": sendable(result.text)}
-        conversation.append(message)
-        self.listener.event(
-            ToolResultEvent(
-                time=time.time(),
-                step=self.budget.steps,
-                name=call.written.name,
-                sent=message,
-                exit_code=result.exit_code,
-                is_error=result.is_error,
-                denied=not decision.allowed,
-                seconds=seconds,
-            )
-        )
-        if decision.final:
-            raise _TaskOver(_Ending("refused", f"a call of {call.written.name} was denied: {decision.reason}"))
+    def _judge_usage(self, conversation: Conversation, turn: AssistantTurn) -> None:
+        """Tell of what the server lost: a part of the prompt, or of its cache."""
+        found = self._window.note(turn.usage, conversation) if turn.requests == 1 else None
+        if found is None:
+            return
+        self._log.notice(found.kind, found.text, found.tokens, once=True)
+        if found.kind == "truncated" and self.backend.dialect.overflow.silent:
+            raise _TaskOver(_Ending("limit:context", found.text))
 
-    async def _perform(self, call: SentCall) -> tuple[ToolResult, Decision]:
-        allowed = Decision(allowed=True)
-        name, written = call.written.name, call.written.arguments
-        tool = next((tool for tool in self.toolset if tool.name == name), None)
-        if tool is None:
-            names = ", ".join(tool.name for tool in self.toolset)
-            return _refusal(f"There is no tool {name[:_ECHO_LENGTH]!r}. The tools are: {names}."), allowed
-        if call.problem is not None:
-            return _refusal(_explain_unreadable(written, call.problem)), allowed
-        try:
-            arguments = tool.parameters.model_validate(call.arguments)
-        except ValidationError as error:
-            return _refusal(explain_invalid_arguments(tool, error)), allowed
-        decision = await self.approval.decide(name, written, tool.access(arguments))
-        if not decision.allowed:
-            return _refusal(decision.reason), decision
-        try:
-            return await tool(arguments, self.sandbox, self.listener.output), decision
-        except SandboxError:
-            raise
-        except Exception as failure:  # the boundary of a tool: a mistake in one ends its task, and no other
-            self.failure = failure
-            raise _TaskOver(_Ending("error", f"the tool {name} failed: {failure!r}", "harness")) from failure
+    # Its calls
+
+    async def _run_calls(self, conversation: Conversation, calls: tuple[SentCall, ...], *, cut: bool) -> None:
+        results: list[str] = []
+        pictures: list[Picture] = []
+        for call in calls:
+            last = call is calls[-1]
+            started = time.monotonic()
+            try:
+                answer = await self._calls.run(call, cut=cut and last)
+            finally:
+                seconds = time.monotonic() - started
+                self._tool_seconds += seconds
+            result = answer.result
+            results.append(result.text)
+            if last:
+                result = self._with_warning(result, calls, results)
+            pictures += result.pictures
+            content = result_content(result.text, result.pictures, self._places)
+            message = {"role": "tool", "tool_call_id": call.id, "content": content}
+            self._append(conversation, message)
+            self._log.result(call.written.name, message, result, seconds, denied=not answer.decision.allowed)
+            if answer.decision.final:
+                reason = f"a call of {call.written.name} was denied: {answer.decision.reason}"
+                raise _TaskOver(_Ending("refused", reason))
+        if shown := following_message(pictures, self._places):
+            self._append(conversation, shown)
+            self._log.message(shown)
+        if self._repeats.exceeded:
+            raise _TaskOver(_Ending("limit:repeat", "the model repeats the same calls, with the same results"))
+
+    def _with_warning(self, result: ToolResult, calls: tuple[SentCall, ...], results: list[str]) -> ToolResult:
+        """The last result of a step, with a word on it where the model goes round in circles."""
+        self._repeats.add([(call.written.name, call.written.arguments) for call in calls], results)
+        warning = self._repeats.warning()
+        if warning is None:
+            return result
+        self._log.notice("repetition", warning)
+        return replace(result, text=f"{result.text}\n\n{warning}")
 
     def _time_split(self, total: float) -> TimeSplit:
         harness = max(0.0, total - self._model_seconds - self._tool_seconds)
         return TimeSplit(model=self._model_seconds, tools=self._tool_seconds, harness=harness)
 
 
-def _refusal(sentence: str) -> ToolResult:
-    return ToolResult(f"{header(None, 0)}\n{neutralise(sentence)}", is_error=True)
+def _recovered(turn: AssistantTurn, tools: list[dict[str, Any]]) -> tuple[AssistantTurn, tuple[str, ...]]:
+    """The turn as it was meant: thinking and calls where they belong, and a cause for each thing that was mended."""
+    whole, was_inline = split_inline_thinking(turn)
+    recovery = recover_calls(whole, tools)
+    return recovery.turn, (("inline_thinking",) if was_inline else ()) + recovery.causes
 
 
-def _explain_cut(call: SentCall) -> str:
-    sentence = "The call was cut off by the output limit and was not run. Make it shorter."
-    return sentence if call.problem is None else f"{sentence} {_quote(call.written.arguments)}"
-
-
-def _explain_unreadable(written: str, problem: str) -> str:
-    return f"The arguments are no JSON object ({problem}), so the call was not run. {_quote(written)}"
-
-
-def _quote(arguments: str) -> str:
-    if len(arguments) <= _ECHO_LENGTH:
-        return f"Its arguments were: {arguments}"
-    return f"Its arguments began: {arguments[:_ECHO_LENGTH]}"
-
-
-def _ending_without_calls(turn: AssistantTurn, context_window: int | None) -> _Ending:
-    if turn.is_cut and context_window is not None and turn.usage.total_tokens >= context_window:
+def _ending_without_calls(turn: AssistantTurn, context_window: int | None, *, cut: bool) -> _Ending:
+    if cut and context_window is not None and turn.usage.total_tokens >= context_window:
         return _Ending("limit:context", f"the model's turn filled its context of {context_window} tokens")
-    if turn.is_cut:
+    if cut:
         return _Ending("limit:tokens", "the output limit cut the model's turn off before it called a tool or finished")
     if not (turn.content or "").strip():
         return _Ending("finished", "the model ended its work with an empty message")
     return _Ending("finished")
+
+
+def _fault_of(failure: Exception) -> ErrorSource:
+    match failure:
+        case SandboxError():
+            return "sandbox"
+        case PicturesRefusedError():
+            return "backend"
+        case _:
+            return "harness"
 
 
 def _backend_failure(failure: BackendError) -> _Ending:

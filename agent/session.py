@@ -24,6 +24,7 @@ from results.records.manifest import LimitsDescription
 from results.records.outcome import Outcome
 from results.records.usage import Prices
 from results.trajectory import TrajectoryWriter
+from tools.pictures import Picture
 from tools.sandbox import Sandbox, SandboxError
 from tools.toolset import make_toolset
 
@@ -68,6 +69,8 @@ class TaskSettings:
     approval: Approval
     secrets: Collection[str] = ()
     """What is taken out of everything that is recorded and shown."""
+    pictures: tuple[Picture, ...] = ()
+    """What the model is shown with the task."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,7 @@ async def run_task(settings: TaskSettings, backend: Backend, view: Listener, fol
                 backend, settings.toolset, toolset, sandbox, settings.sandbox, budget, settings.approval, listener
             )
             task = f"The repository is in {sandbox.working_directory}.\n\n{settings.task}"
-            outcome, failure = await _work(agent, Instructions(system_prompt(), task))
+            outcome, failure = await _work(agent, Instructions(system_prompt(), task, settings.pictures))
             outcome, failure, patch = await _harvest(workspace, base, outcome, failure)
             if patch is not None:
                 (folder / "patch.diff").write_bytes(patch)

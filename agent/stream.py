@@ -1,37 +1,29 @@
-"""Puts a streamed response together: chunks of the OpenAI protocol in, one turn out.
+"""Puts a response together: chunks of the OpenAI protocol in, or a whole message; one turn out.
 
-The field names come from what servers were seen to send: `reasoning_content` (llama.cpp, SGLang, DashScope) or
-`reasoning` (vLLM, Ollama, OpenRouter), usage in a last chunk without choices, in the finish chunk, or in the choice.
+Where thinking and token counts stand is the dialect's to say. What is done about the rest (missing indexes and ids,
+repeated names, objects for strings) is the same for all, since gateways mix the habits of the servers behind them.
 """
 
 import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from agent.backend import DeltaKind, DeltaListener
+from agent.backend import DeltaKind, DeltaListener, ThinkingWatch
 from agent.conversation import sendable
+from agent.dialects.behaviours import BEHAVIOURS
+from agent.dialects.dialect import Dialect
 from agent.turn import AssistantTurn, ToolCall
+from agent.usage_reading import read_counts
 from results.records.usage import Usage
-
-REASONING_FIELDS = ("reasoning_content", "reasoning")
 
 _BROKEN = ("abort", "error")
 """Finish reasons that mean that the server gave up (SGLang, vLLM; OpenRouter), not the model."""
 
-_USAGE_PLACES: dict[str, tuple[tuple[str, ...], ...]] = {
-    "prompt_tokens": (("prompt_tokens",),),
-    "cached_tokens": (
-        ("prompt_tokens_details", "cached_tokens"),
-        ("prompt_cache_hit_tokens",),  # DeepSeek
-        ("cached_tokens",),  # Moonshot
-    ),
-    "output_tokens": (("completion_tokens",),),
-    "reasoning_tokens": (("completion_tokens_details", "reasoning_tokens"), ("reasoning_tokens",)),  # then SGLang
-}
+_Read = TypeVar("_Read", bound=BaseModel)
 
 
 class _Function(BaseModel):
@@ -45,21 +37,19 @@ class _CallPiece(BaseModel):
     function: _Function | None = None
 
 
-class _Delta(BaseModel):
-    reasoning_content: str | None = None
-    reasoning: str | None = None
+class _Part(BaseModel):
     content: str | None = None
     tool_calls: list[_CallPiece] | None = None
 
 
 class _Choice(BaseModel):
-    delta: _Delta | None = None
+    delta: dict[str, Any] | None = None
+    message: Any = None
     finish_reason: str | None = None
-    usage: Any = None
 
 
-class _Chunk(BaseModel):
-    choices: list[_Choice] | None = None
+class _Response(BaseModel):
+    choices: list[dict[str, Any]] | None = None
     usage: Any = None
 
 
@@ -70,38 +60,83 @@ class _CallParts:
     name: str = ""
     arguments: list[str] = field(default_factory=list[str])
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether its arguments are JSON that nothing can be added to."""
+        if not (self.arguments and self.arguments[-1].rstrip().endswith("}")):
+            return False
+        try:
+            json.loads("".join(self.arguments))
+        except (ValueError, RecursionError):
+            return False
+        return True
+
 
 class TurnAssembler:
-    """Takes the chunks of one response."""
+    """Takes the chunks of one response, or the whole of it.
 
-    def __init__(self, on_delta: DeltaListener | None = None) -> None:
+    `guard` hears the thinking as it streams in; what it raises comes out of `add`, and the turn so far stands.
+    """
+
+    def __init__(
+        self, dialect: Dialect, on_delta: DeltaListener | None = None, guard: ThinkingWatch | None = None
+    ) -> None:
+        self._dialect = dialect
+        self._behaviours = [BEHAVIOURS[name]() for name in dialect.behaviours]
         self._on_delta = on_delta
+        self._guard = guard
         self._started = time.monotonic()
         self._first_token: float | None = None
         self._reasoning: list[str] = []
         self._reasoning_field: str | None = None
         self._content: list[str] | None = None
         self._calls: list[_CallParts] = []
+        self._counts: dict[str, int] = {}
+        self._extras: dict[str, Any] = {}
+        self._is_whole = False
         self.finish_reason: str | None = None
-        self.usage = Usage()
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether anything came that the model said."""
+        return self._first_token is not None
 
     @property
     def is_complete(self) -> bool:
         """Whether the model has ended its turn; what may still come is its usage."""
-        return self.finish_reason is not None and self.finish_reason not in _BROKEN
+        if self.finish_reason is None:
+            return self._is_whole
+        return self.finish_reason not in _BROKEN
+
+    @property
+    def usage(self) -> Usage:
+        """What the server has counted so far."""
+        return Usage(**self._counts)
 
     def add(self, chunk: object) -> None:
-        """Take the next chunk. Raises ValueError for one that does not fit the protocol."""
-        read = _read_chunk(chunk)
-        self._count(read.usage)
-        for choice in (read.choices or [])[:1]:
-            self._count(choice.usage)
-            self.finish_reason = choice.finish_reason or self.finish_reason
+        """Take the next chunk of a stream. Raises ValueError for one that does not fit the protocol."""
+        response = _read(_Response, chunk, "the chunk")
+        self._count(response.usage)
+        for raw in (response.choices or [])[:1]:
+            choice = self._take_choice(raw)
             if choice.delta:
-                self._add_delta(choice.delta)
+                self._take_part(choice.delta)
+
+    def add_whole(self, response: object) -> None:
+        """Take a response that is not streamed. Raises ValueError for one that does not fit the protocol."""
+        self._guard = None  # it is there, whatever it says
+        read = _read(_Response, response, "the response")
+        self._count(read.usage)
+        if not read.choices:
+            raise ValueError("choices: there is none")
+        choice = self._take_choice(read.choices[0])
+        if choice.message is None:
+            raise ValueError("choices.0.message: there is none")
+        self._is_whole = True
+        self._take_part(choice.message)
 
     def turn(self) -> AssistantTurn:
-        """The finished turn."""
+        """The turn, as far as it has come."""
         return AssistantTurn(
             reasoning=_join(self._reasoning) if self._reasoning_field else None,
             reasoning_field=self._reasoning_field,
@@ -112,29 +147,48 @@ class TurnAssembler:
             ),
             finish_reason=self.finish_reason,
             usage=self.usage,
-            first_token_seconds=self._first_token,
+            first_token_seconds=None if self._is_whole else self._first_token,
+            extras=self._extras,
         )
 
     def _count(self, usage: object) -> None:
+        """Take a usage object. The last that says a count wins: some come with every chunk, some twice, some empty."""
         if usage:
-            self.usage = read_usage(usage)
+            self._counts |= read_counts(usage, self._dialect.usage)
 
-    def _add_delta(self, delta: _Delta) -> None:
-        # A server in transition sends the same text under both names, so only one of them is taken.
-        name = next((name for name in REASONING_FIELDS if getattr(delta, name)), None)
-        name = name or next((name for name in REASONING_FIELDS if getattr(delta, name) is not None), None)
-        if name:
-            text: str = getattr(delta, name)
-            if not any(self._reasoning):
-                self._reasoning_field = name
-            self._reasoning.append(text)
-            self._tell("reasoning", text)
-        if delta.content is not None:
+    def _take_choice(self, raw: dict[str, Any]) -> _Choice:
+        choice = _read(_Choice, raw, "the choice")
+        for behaviour in self._behaviours:
+            self._count(behaviour.usage(raw))
+        # Ollama once sent "" with every chunk, and some send null behind the reason.
+        self.finish_reason = choice.finish_reason or self.finish_reason
+        return choice
+
+    def _take_part(self, raw: Any) -> None:
+        part = _read(_Part, raw, "the message")
+        for behaviour in self._behaviours:
+            behaviour.collect(raw, self._extras)
+        self._add_reasoning(raw)
+        if part.content is not None:
             self._content = self._content or []
-            self._content.append(delta.content)
-            self._tell("content", delta.content)
-        for piece in delta.tool_calls or []:
+            self._content.append(part.content)
+            self._tell("content", part.content)
+        for position, piece in enumerate(part.tool_calls or []):
+            if self._is_whole:
+                piece.index = position  # every one is a call, whatever it says
             self._add_call(piece, piece.function or _Function())
+
+    def _add_reasoning(self, raw: Mapping[str, Any]) -> None:
+        found = _reasoning_of(raw, self._dialect.reasoning.received)
+        if found is None:
+            return
+        name, text = found
+        if not any(self._reasoning):
+            self._reasoning_field = name
+        self._reasoning.append(text)
+        self._tell("reasoning", text)
+        if self._guard and text:
+            self._guard.add(text)
 
     def _add_call(self, piece: _CallPiece, function: _Function) -> None:
         parts = self._begun_call(piece, function)
@@ -142,7 +196,9 @@ class TurnAssembler:
             parts = _CallParts(len(self._calls) if piece.index is None else piece.index)
             self._calls.append(parts)
         parts.id = parts.id or piece.id or ""
-        parts.name = parts.name or function.name or ""
+        if function.name and not parts.arguments:
+            parts.name = _joined_name(parts.name, function.name)
+            self._note_first_token()
         arguments = function.arguments
         if isinstance(arguments, dict):  # Ollama's own form
             arguments = json.dumps(arguments, ensure_ascii=False)
@@ -153,48 +209,70 @@ class TurnAssembler:
     def _begun_call(self, piece: _CallPiece, function: _Function) -> _CallParts | None:
         """The call that `piece` goes on with; None where it begins one.
 
-        Some servers leave the index out, or send 0 for every call: then a name under another id begins a call. A
-        new id alone does not, since vLLM once sent a new one with each piece.
+        An index tells them apart, or else an id, or else the order. Some servers send index 0 for every call, or one
+        id: then a name begins a call if it comes under another id, or is another one, or comes behind arguments that
+        are whole. A new id alone does not, since vLLM once sent a new one with each piece.
         """
         if piece.index is not None:
             begun = [parts for parts in self._calls if parts.index == piece.index]
         elif piece.id:
             begun = [parts for parts in self._calls if parts.id == piece.id]
         else:
-            begun = [] if function.name else self._calls
-        if not begun or (function.name and piece.id and begun[-1].id and piece.id != begun[-1].id):
+            begun = self._calls
+        if not begun:
             return None
-        return begun[-1]
+        last = begun[-1]
+        if not function.name:
+            return last
+        if piece.id and last.id:
+            if piece.id != last.id:
+                return None
+            if piece.index is not None:
+                return last
+        is_another = bool(last.arguments) and function.name != last.name
+        return None if is_another or (function.arguments and last.is_whole) else last
 
     def _tell(self, kind: DeltaKind, text: str) -> None:
-        if text and self._first_token is None:
-            self._first_token = time.monotonic() - self._started
+        if text:
+            self._note_first_token()
         if self._on_delta:
             self._on_delta(kind, sendable(text))
 
+    def _note_first_token(self) -> None:
+        if self._first_token is None:
+            self._first_token = time.monotonic() - self._started
 
-def _read_chunk(chunk: object) -> _Chunk:
+
+def _reasoning_of(raw: Mapping[str, Any], names: tuple[str, ...]) -> tuple[str, str] | None:
+    """The field that holds thinking, and what it holds.
+
+    A server in transition sends the same text under two names, so only one of them is taken; an empty one hides no
+    thinking.
+    """
+    present: list[tuple[str, str]] = []
+    for name in names:
+        text = raw.get(name)
+        if isinstance(text, str):
+            present.append((name, text))
+        elif text is not None:
+            message = f"{name}: Input should be a valid string"
+            raise ValueError(message)
+    return next((field for field in present if field[1]), present[0] if present else None)
+
+
+def _joined_name(name: str, piece: str) -> str:
+    """A name that is sent again with every piece (MiniMax; hermes issue 8259), or in parts (Gemini; continue 5849)."""
+    return name if piece == name else name + piece
+
+
+def _read(model: type[_Read], value: object, what: str) -> _Read:
     try:
-        return _Chunk.model_validate(chunk)
+        return model.model_validate(value)
     except ValidationError as error:
         problem = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(str(part) for part in problem["loc"]) or "the chunk"
+        place = ".".join(str(part) for part in problem["loc"]) or what
         message = f"{place}: {problem['msg']}"
         raise ValueError(message) from error
-
-
-def read_usage(usage: object) -> Usage:
-    """Read a usage object; what the server does not say, or not as a number, stays unknown."""
-    return Usage(**{
-        name: next((count for place in places if (count := _count_at(usage, place)) is not None), None)
-        for name, places in _USAGE_PLACES.items()
-    })  # fmt: skip
-
-
-def _count_at(value: object, place: tuple[str, ...]) -> int | None:
-    for key in place:
-        value = cast("Mapping[str, object]", value).get(key) if isinstance(value, Mapping) else None
-    return value if isinstance(value, int) else None
 
 
 def _join(parts: list[str]) -> str:

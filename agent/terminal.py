@@ -14,7 +14,18 @@ from typing import Any, BinaryIO, TextIO, cast
 from agent.approval import Decision
 from agent.backend import DeltaKind
 from results.json_lines import encode_line
-from results.records.events import EndEvent, Event, PatchEvent, ResponseEvent, RetryEvent, StartEvent, ToolResultEvent
+from results.records.events import (
+    EndEvent,
+    Event,
+    NoticeEvent,
+    PatchEvent,
+    ResponseEvent,
+    RetryEvent,
+    SegmentEvent,
+    StartEvent,
+    ToolResultEvent,
+)
+from results.steps import message_text
 from results.visible_text import visible
 
 _DIM, _BOLD, _RED, _GREEN, _CYAN, _RESET = "\x1b[2m", "\x1b[1m", "\x1b[31m", "\x1b[32m", "\x1b[36m", "\x1b[0m"
@@ -58,12 +69,18 @@ class TerminalView:
             case StartEvent():
                 self._start(event)
             case ResponseEvent():
+                if event.discarded:
+                    self._line("(no part of the conversation)", _DIM)
                 for call in event.received.tool_calls:
                     self._line(f"{visible(call.name)}  {_shown_arguments(call.arguments, _SHOWN_ARGUMENT)}", _CYAN)
             case ToolResultEvent():
                 self._result(event)
             case RetryEvent():
                 self._line(f"trying again in {event.wait_seconds:.1f} s: {visible(event.reason)}", _RED)
+            case SegmentEvent():
+                self._line(f"the context is full: {event.dropped} messages are left behind, {event.kept} kept", _BOLD)
+            case NoticeEvent():
+                self._line(f"{event.kind.replace('_', ' ')}: {visible(event.text)}", _RED)
             case PatchEvent():
                 self._patch(event.patch)
             case EndEvent():
@@ -78,7 +95,7 @@ class TerminalView:
         self._line(f"{visible(event.sandbox)}  {visible(event.directory)}  tools: {event.toolset}", _DIM)
 
     def _result(self, event: ToolResultEvent) -> None:
-        lines = visible(str(event.sent["content"])).split("\n")
+        lines = visible(message_text(event.sent)).split("\n")
         for line in lines[:_SHOWN_LINES]:
             shown = line if len(line) <= _SHOWN_LINE else f"{line[:_SHOWN_LINE]} …"
             self._line(f"  {shown}", _RED if event.is_error or event.denied else _DIM)

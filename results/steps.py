@@ -6,7 +6,15 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from results import wording
-from results.records.events import Event, MessageEvent, ResponseEvent, RetryEvent, ToolResultEvent
+from results.records.events import (
+    Event,
+    MessageEvent,
+    NoticeEvent,
+    ResponseEvent,
+    RetryEvent,
+    SegmentEvent,
+    ToolResultEvent,
+)
 from results.visible_text import one_line, shortened, visible
 
 _CHARACTERS = 6_000
@@ -25,7 +33,7 @@ class Shown:
     """One entry of a conversation."""
 
     kind: str
-    """`message`, `response`, `result` or `retry`; the page gives each its looks."""
+    """`message`, `response`, `result`, `retry`, `segment` or `notice`; the page gives each its looks."""
     title: str
     figures: str = ""
     thinking: str = ""
@@ -66,6 +74,11 @@ def _entry(event: Event) -> Shown | None:
             return Shown(
                 "retry", f"Step {event.step}: sent again after {wording.duration(event.wait_seconds)}: {reason}"
             )
+        case SegmentEvent():
+            kept = f"{event.dropped} messages were left behind, {event.kept} carried over"
+            return Shown("segment", f"Segment {event.number}: {kept}", text=one_line(event.reason, 500))
+        case NoticeEvent():
+            return Shown("notice", f"Step {event.step}: {event.kind.replace('_', ' ')}", text=one_line(event.text, 500))
         case _:
             return None
 
@@ -75,6 +88,8 @@ def _response(event: ResponseEvent) -> Shown:
     figures = [wording.tokens(event.usage), wording.duration(event.seconds)]
     if event.requests > 1:
         figures.append(f"{event.requests} requests")
+    if event.discarded:
+        figures.append("no part of the conversation")
     if event.differences:
         figures.append(f"sent back differently: {one_line(', '.join(event.differences))}")
     return Shown(
@@ -107,9 +122,24 @@ def _arguments(text: str) -> list[tuple[str, str]]:
     return [(one_line(name), shortened(_text(part), _CHARACTERS)) for name, part in named.items()]
 
 
+def message_text(message: dict[str, Any]) -> str:
+    """What a message says, a picture in it as a word."""
+    return _text(message.get("content", ""))
+
+
 def _content(message: dict[str, Any]) -> str:
-    return shortened(_text(message.get("content", "")), _CHARACTERS)
+    return shortened(message_text(message), _CHARACTERS)
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return "\n".join(_part(part) for part in cast("list[Any]", value))
     return value if isinstance(value, str) else visible(json.dumps(value, indent=1, default=str))
+
+
+def _part(part: Any) -> str:
+    """A part of a message: its text, or that there is a picture, whose bytes nobody reads."""
+    if not isinstance(part, dict):
+        return visible(str(part))
+    named = cast("dict[str, Any]", part)
+    return str(named["text"]) if "text" in named else f"[{one_line(str(named.get('type', 'part')))}]"

@@ -70,6 +70,21 @@ def exists_already(path: str) -> str:
     )
 
 
+def picture(path: str, width: int, height: int) -> str:
+    """Answer a view of a picture, which is shown beside the text."""
+    return f"The picture {path}, shown at {width} × {height} pixels."
+
+
+def no_picture(path: str, problem: str) -> str:
+    """Answer a view of what was to be shown, and cannot."""
+    return f"The file {path} cannot be shown: {problem}."
+
+
+def other_medium(path: str, medium: str) -> str:
+    """Answer a view of a PDF or a video."""
+    return f"The file {path} is a {medium}, which this tool does not show. Take text or pictures out of it with bash."
+
+
 def binary(path: str) -> str:
     """Answer a file that is no text."""
     return f"The file {path} is binary, and this tool is for text. Use bash, with `xxd` for example."

@@ -24,6 +24,7 @@ from tools import editor_view
 from tools.editor_parameters import EditorParameters
 from tools.file_text import FileText, Splice, UnwritableTextError
 from tools.output import decode, neutralise, restore
+from tools.pictures import PictureError, is_picture, other_medium, read_picture
 from tools.sandbox import CommandResult, OutputListener, Sandbox
 from tools.tool import Access, ToolResult
 
@@ -44,6 +45,14 @@ _REVIEW_INSERTION = (
 
 class _RefusalError(Exception):
     """What was asked for cannot be done; the message is the answer to the model."""
+
+
+class _PictureFound(Exception):  # noqa: N818 - a picture is no error
+    """What is to be viewed is a picture."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__()
+        self.data = data
 
 
 @dataclass(frozen=True)
@@ -96,6 +105,8 @@ class StrReplaceEditor:
             return ToolResult(neutralise(str(refusal)), is_error=True)
         except IsADirectoryError:
             return ToolResult(neutralise(answers.is_directory(restore(arguments.path))), is_error=True)
+        except _PictureFound as found:
+            return _shown_picture(restore(arguments.path), found.data)
         return ToolResult(neutralise(text))
 
     async def _run(self, arguments: EditorParameters, sandbox: Sandbox) -> str:
@@ -211,13 +222,24 @@ def _with_line_ends_of(shown: str, old: str, new: str) -> tuple[str, str]:
     return old, new
 
 
+def _shown_picture(path: str, data: bytes) -> ToolResult:
+    try:
+        picture = read_picture(data)
+    except PictureError as error:
+        return ToolResult(neutralise(answers.no_picture(path, str(error))), is_error=True)
+    return ToolResult(neutralise(answers.picture(path, picture.width, picture.height)), pictures=(picture,))
+
+
 async def _view(path: str, view_range: list[int] | None, sandbox: Sandbox) -> str:
     try:
-        lines = FileText(await _read_text(path, sandbox)).lines
+        data = await _read(path, sandbox)
     except IsADirectoryError:
         if view_range:
             raise _RefusalError(answers.RANGE_OF_DIRECTORY) from None
         return await _view_directory(path, sandbox)
+    if is_picture(data):
+        raise _PictureFound(data)
+    lines = FileText(_as_text(path, data)).lines
     if not lines:
         return f"The file {path} is empty."
     if not view_range:
@@ -264,7 +286,12 @@ async def _exists(path: str, sandbox: Sandbox) -> bool:
 
 
 async def _read_text(path: str, sandbox: Sandbox) -> bytes:
-    data = await _read(path, sandbox)
+    return _as_text(path, await _read(path, sandbox))
+
+
+def _as_text(path: str, data: bytes) -> bytes:
+    if medium := other_medium(data):
+        raise _RefusalError(answers.other_medium(path, medium))
     if b"\0" in data[:BINARY_PROBE]:
         raise _RefusalError(answers.binary(path))
     return data

@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from tools.pictures import Picture
 from tools.sandbox import OutputListener, Sandbox
 
 Parameters_contra = TypeVar("Parameters_contra", bound=BaseModel, contravariant=True)
@@ -27,6 +28,8 @@ class ToolResult:
     text: str
     is_error: bool = False
     exit_code: int | None = None
+    pictures: tuple[Picture, ...] = ()
+    """What the model is shown beside the text, where it can see."""
 
 
 class Tool(Protocol[Parameters_contra]):

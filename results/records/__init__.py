@@ -4,4 +4,4 @@
 of the new version to `tests/data`; older versions stay readable.
 """
 
-FORMAT = 1
+FORMAT = 2

@@ -44,6 +44,8 @@ class BackendDescription(Record):
     speculative: str | None = None
     """How the server decodes speculatively; `none` where it does not."""
     hardware: str | None = None
+    vision: bool | None = None
+    """Whether the model takes pictures."""
 
 
 class ToolCallRecord(Record):

@@ -1,12 +1,13 @@
 """The frozen statement of everything that defines a run's score, and what is noted of each start."""
 
 import hashlib
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
 from results.records import FORMAT
 from results.records.base import Record
+from results.records.doctor import DoctorReport
 from results.records.events import BackendDescription
 from results.records.usage import Prices
 
@@ -30,6 +31,10 @@ class LimitsDescription(Record):
     tokens: int | None = None
     seconds: float | None = None
     cost: float | None = None
+    thinking_tokens: int | None = None
+    """Of thinking in one turn."""
+    on_context: Literal["stop", "compact"] = "stop"
+    """What happens when the context window is full: the work ends, or goes on in a new segment after a summary."""
 
 
 class AgentDescription(Record):
@@ -63,8 +68,13 @@ class Manifest(Record):
     harness_version: str
 
     def sha256(self) -> str:
-        """The hash of what defines the score: everything but the run's own id."""
-        return hashlib.sha256(self.model_dump_json(exclude={"run_id"}).encode()).hexdigest()
+        """The hash of what defines the score: everything but the run's own id, as it stands in `run.json`.
+
+        A field that the file does not have, since it was written before there was such a field, is no part of it.
+        """
+        # Only one that was read from its file says which format it has; one that was just made has no file yet.
+        stands = self if "format" in self.model_fields_set else Manifest.model_validate(self.model_dump())
+        return hashlib.sha256(stands.model_dump_json(exclude={"run_id"}, exclude_unset=True).encode()).hexdigest()
 
 
 class SessionRecord(Record):
@@ -81,6 +91,10 @@ class SessionRecord(Record):
     concurrency: int
     image_ids: dict[str, str] = Field(default_factory=dict)
     """The digest of each image, by its name."""
+    doctor: DoctorReport | None = None
+    """What was found out about the backend before the start; None where nobody looked."""
+    allow_lost_thinking: bool = False
+    """The run was started although the backend loses thinking that it needs."""
 
 
 class Group(Record):

@@ -83,7 +83,11 @@ class Desk:
 @asynccontextmanager
 async def desk_at(url: str, directory: Path, **settings: Any) -> AsyncGenerator[Desk]:
     description = BackendDescription(
-        base_url=url, model="m", dialect="generic", sampling=THINKING, context_window=settings.get("window")
+        base_url=url,
+        model="m",
+        dialect=settings.get("dialect", "generic"),
+        sampling=THINKING,
+        context_window=settings.get("window"),
     )
     retry = RetryPolicy(attempts=settings.get("attempts", 2), first_wait=0.001)
     backend = ChatBackend(description, retry=retry, stall_timeout=30)

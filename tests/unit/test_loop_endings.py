@@ -31,7 +31,8 @@ class TestTheEnd:
     async def test_an_empty_turn_finishes_and_says_so(self, tmp_path: Path) -> None:
         outcome, log = await work(tmp_path, {"reasoning": "Nothing to say."})
         assert (outcome.exit, outcome.detail) == ("finished", "the model ended its work with an empty message")
-        assert log.responses[0].differences == ["no_content"]
+        assert [response.discarded for response in log.responses] == [True, True, False]
+        assert log.responses[-1].differences == ["no_content"]
 
     async def test_a_turn_that_was_cut_before_a_call_is_at_a_limit(self, tmp_path: Path) -> None:
         outcome, _ = await work(tmp_path, {"reasoning": "I think and", "finish_reason": "length"}, window=100_000)

@@ -68,7 +68,7 @@ def test_list_shows_score_interval_open_errors_and_cost(runs: Path):
         "95% interval": "9.5–90.5%",
         "open": "1",
         "errors": "1",
-        "cost": "unknown",
+        "cost": "at least $0.0672",
         "started": "2026-11-24 12:58 UTC",
     }
 
@@ -106,7 +106,7 @@ def test_show_says_what_defines_the_score_and_what_it_took(runs: Path):
     assert facts["resolved"] == "1/2 (50.0%), 95% interval 9.5–90.5% (Wilson)"
     assert "between 33.3% (all failed) and 66.7% (all resolved)" in facts["errors"]
     assert facts["tokens"] == "prompt 52,300 (cached 1,800, 3.4%), output 4,120 (reasoning 70)"
-    assert facts["cost"] == "unknown"
+    assert facts["cost"] == "at least $0.0672"  # one try of several has no cost
     assert facts["time"] == "model 24.0 s (80.0%), tools 4.50 s (15.0%), harness 1.50 s (5.0%)"
     assert "says nothing about any model" in text
 

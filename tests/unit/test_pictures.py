@@ -1,0 +1,69 @@
+"""Pictures: made smaller once, the same bytes ever after, and refused by name where they cannot go."""
+
+import base64
+import io
+
+import pytest
+from PIL import Image
+
+from tools.pictures import LONGEST_SIDE, PictureError, is_picture, other_medium, read_picture
+
+
+def encoded(width: int, height: int, kind: str = "PNG") -> bytes:
+    target = io.BytesIO()
+    Image.new("RGB", (width, height), (200, 30, 30)).save(target, kind)
+    return target.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+def test_a_small_picture_stays_as_it_is(kind: str) -> None:
+    data = encoded(40, 20, kind)
+    picture = read_picture(data)
+    assert (picture.data, picture.width, picture.height) == (data, 40, 20)
+    assert picture.media_type == f"image/{kind.lower()}"
+
+
+@pytest.mark.parametrize("kind", ["GIF", "BMP", "TIFF"])
+def test_what_not_every_server_takes_becomes_png(kind: str) -> None:
+    data = encoded(40, 20, kind)
+    assert is_picture(data)
+    picture = read_picture(data)
+    assert picture.media_type == "image/png"
+    assert Image.open(io.BytesIO(picture.data)).size == (40, 20)
+
+
+def test_a_large_picture_is_made_smaller_and_always_to_the_same_bytes() -> None:
+    data = encoded(4_000, 1_000)
+    first, second = read_picture(data), read_picture(data)
+    assert (first.width, first.height) == (LONGEST_SIDE, LONGEST_SIDE // 4)
+    assert first == second
+    assert base64.b64decode(first.url.partition(",")[2]) == first.data
+
+
+@pytest.mark.parametrize(
+    ("data", "medium"),
+    [
+        (b"%PDF-1.7\n...", "PDF"),
+        (b"\0\0\0\x20ftypisom....", "video"),
+        (b"\x1aE\xdf\xa3webm", "video"),
+        (b"RIFF\x10\0\0\0AVI LIST", "video"),
+    ],
+)
+def test_pdf_and_video_are_refused_by_name(data: bytes, medium: str) -> None:
+    assert other_medium(data) == medium
+    assert not is_picture(data)
+    with pytest.raises(PictureError, match=medium):
+        read_picture(data)
+
+
+@pytest.mark.parametrize("data", [b"", b"text", encoded(30, 30)[:60], b"\x89PNG\r\n\x1a\n"])
+def test_what_is_no_picture_is_said_to_be_none(data: bytes) -> None:
+    with pytest.raises(PictureError):
+        read_picture(data)
+
+
+def test_a_bomb_is_refused_before_it_is_unpacked() -> None:
+    target = io.BytesIO()
+    Image.new("1", (20_000, 20_000)).save(target, "PNG")
+    with pytest.raises(PictureError, match=r"too many|bomb"):
+        read_picture(target.getvalue())
