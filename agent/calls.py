@@ -82,6 +82,8 @@ def _explain_cut(call: SentCall) -> str:
 
 
 def _explain_unreadable(written: str, problem: str) -> str:
+    if written.startswith("<"):  # recovered from where a server had left it, and not whole (see `agent.recovery`)
+        return f"The call was incomplete and was not run. Make it again, in one piece. {_quote(written)}"
     return f"The arguments are no JSON object ({problem}), so the call was not run. {_quote(written)}"
 
 

@@ -270,7 +270,7 @@ class Agent:
     async def _answer(self, conversation: Conversation, turn: AssistantTurn, seconds: float) -> None:
         """Append the turn, and the results of its calls; ends the task where there are none."""
         whole, causes = _recovered(turn, self._tools)
-        cut = looks_cut(turn, self._max_output)
+        cut = looks_cut(turn, self._max_output if turn.requests == 1 else None)  # usage is that of all requests
         sent = sent_turn(whole, self.budget.steps, self.backend.dialect)
         sent = replace(sent, differences=(*causes, *sent.differences))
         self._append(conversation, sent.message)

@@ -159,6 +159,13 @@ class TestATurnThatIsNotWhatItSeems:
         assert json.loads(turn["tool_calls"][0]["function"]["arguments"]) == {"command": "echo a > a"}
         assert log.responses[0].received.reasoning == stranded
 
+    async def test_a_call_that_broke_off_is_not_carried_out_and_the_model_learns_why(self, tmp_path: Path) -> None:
+        stranded = "I write it.\n<tool_call>\n<function=bash>\n<parameter=command>\necho a > a"
+        outcome, log, _ = await worked(tmp_path, answer(10, content=stranded), answer(20, content="Done."))
+        assert not (tmp_path / "a").exists()
+        assert "incomplete" in log.answers[0]
+        assert outcome.counts["cut_call"] == 1
+
     async def test_an_empty_turn_is_asked_for_again_and_is_no_part_of_the_conversation(self, tmp_path: Path) -> None:
         outcome, log, requests = await worked(tmp_path, answer(10), answer(10, content="Done."))
         assert (outcome.exit, outcome.counts["empty_turn"], outcome.usage.prompt_tokens) == ("finished", 1, 20)

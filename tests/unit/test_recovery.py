@@ -6,7 +6,7 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from unit.recovery_desk import LS, PWD, TOOLS, markup, prose, recover, refused, run_of, whole_text, xml
+from recovery_desk import LS, PWD, TOOLS, markup, prose, recover, refused, run_of, whole_text, xml
 
 from agent.dialects.registry import load_dialect
 from agent.recovery import Recovery, recover_calls

@@ -5,7 +5,7 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from unit.recovery_desk import LS, PWD, TOOLS, markup, prose, run_of
+from recovery_desk import LS, PWD, TOOLS, markup, prose, run_of
 
 from agent.recovery import Recovery, is_empty, looks_cut, recover_calls, split_inline_thinking
 from agent.turn import AssistantTurn, ToolCall
