@@ -30,6 +30,7 @@ from tenacity import (
 from agent.backend import BackendError, DeltaListener, RetryListener, ThinkingWatch
 from agent.backend_failures import FailureReader, TransientError
 from agent.conversation import Conversation, encode
+from agent.dialects.asking import address_of
 from agent.dialects.dialect import Dialect
 from agent.dialects.patterns import values_at
 from agent.dialects.registry import load_dialect
@@ -161,7 +162,7 @@ class ChatBackend:
         try:
             async with asyncio.timeout(_COUNTING_TIMEOUT):
                 response = await self._client.post(
-                    _absolute(counting.url, self._description.base_url),
+                    address_of(counting.url, self._description.base_url),
                     content=encode({name: request[name] for name in counting.fields if name in request}),
                     cast_to=httpx2.Response,
                     options={"headers": {"Content-Type": "application/json"}},
@@ -270,14 +271,6 @@ def _raise_error(answer: object, stream: AsyncStream[object]) -> None:
     fields = cast("Mapping[str, Any]", answer)
     if body := fields.get("error") or (fields if fields.get("object") == "error" else None):
         raise openai.APIError("the answer is an error", stream.response.request, body=body)
-
-
-def _absolute(url: str, base_url: str) -> str:
-    """A dialect's URL: from the root of the server if it begins with a slash, else relative to the base URL."""
-    if not url.startswith("/"):
-        return f"{base_url}/{url}"
-    parts = urlsplit(base_url)
-    return f"{parts.scheme}://{parts.netloc}{url}"
 
 
 def _http_client(url: str) -> httpx2.AsyncClient:

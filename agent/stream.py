@@ -229,7 +229,8 @@ class TurnAssembler:
                 return None
             if piece.index is not None:
                 return last
-        is_another = bool(last.arguments) and function.name != last.name
+        has_place = piece.index is not None or bool(piece.id)
+        is_another = function.name != last.name and (bool(last.arguments) or not has_place)
         return None if is_another or (function.arguments and last.is_whole) else last
 
     def _tell(self, kind: DeltaKind, text: str) -> None:

@@ -27,7 +27,7 @@ def test_server_that_stalls_is_unreachable(console: Console, repository: GitRepo
     script = write_script(EDIT, fault(99, stall=30), DONE)
     done = run_to_its_end(console, repository, script, "--stall-timeout", "0.5", "--retries", "0")
     assert done.code == 5
-    assert "sent nothing for 0.5 seconds" in done.err
+    assert "sent no headers for 0.5 seconds" in done.err
     assert "Is the server still running" in done.err
     check_record(console, "error")
 

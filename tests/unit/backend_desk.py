@@ -5,9 +5,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from faulty_server import (
-    FaultyServer,
-)
+from faulty_server import FaultyServer
 
 from agent.backend import BackendError
 from agent.chat_backend import ChatBackend, RetryPolicy
@@ -30,8 +28,8 @@ async def backend_at(url: str, **settings: Any) -> AsyncGenerator[ChatBackend]:
         await backend.close()
 
 
-def conversation() -> Conversation:
-    result = Conversation({"model": "m", "stream": True}, [])
+def conversation(*, stream: bool = True) -> Conversation:
+    result = Conversation({"model": "m", "stream": stream}, [])
     result.append({"role": "user", "content": "Grüße 🙂"})
     return result
 

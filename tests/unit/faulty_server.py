@@ -14,6 +14,7 @@ class Deed(Enum):
     """What is not writing."""
 
     STALL = "say nothing more until the client has gone"
+    PING = "write a comment every few milliseconds until the client has gone"
     RESET = "end the connection as a crashed machine does"
 
 
@@ -28,12 +29,21 @@ class FaultyServer:
         self._answers = answers
         self.requests: list[bytes] = []
         """The bodies that came."""
+        self.paths: list[str] = []
+        """Where they went."""
         self.was_asked = asyncio.Event()
         self.client_left = asyncio.Event()
         self.url = ""
 
+    def play(self, *answers: Answer) -> None:
+        """Begin anew, with other answers."""
+        self._answers = answers
+        self.requests.clear()
+        self.paths.clear()
+
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
+        self.paths.append(head.split(b" ")[1].decode())
         length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
         self.requests.append(await reader.readexactly(int(length.split(b":")[1])))
         self.was_asked.set()
@@ -53,6 +63,12 @@ class FaultyServer:
                 await asyncio.sleep(0)
             elif piece is Deed.STALL:
                 await reader.read()
+                self.client_left.set()
+            elif piece is Deed.PING:
+                while not reader.at_eof():
+                    writer.write(b": ping\n\n")
+                    await writer.drain()
+                    await asyncio.sleep(0.005)
                 self.client_left.set()
             else:
                 writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -97,6 +113,13 @@ def usage(prompt: int, output: int) -> bytes:
     return event({"choices": [], "usage": {"prompt_tokens": prompt, "completion_tokens": output}})
 
 
+def whole(body: object, *headers: str) -> Answer:
+    """An answer that is not streamed."""
+    content = body if isinstance(body, bytes) else json.dumps(body, ensure_ascii=False).encode()
+    lines = ["HTTP/1.1 200 OK", "content-type: application/json", f"content-length: {len(content)}", *headers]
+    return ["\r\n".join([*lines, "connection: close", "", ""]).encode(), content]
+
+
 def http_error(status: int, body: object, *headers: str) -> Answer:
     """An answer that is an HTTP error; a body that is no text becomes JSON."""
     content = (body if isinstance(body, str) else json.dumps(body)).encode()
@@ -108,3 +131,8 @@ BROKEN: Answer = [STREAM_HEAD, delta(content="Hel"), usage(10, 3), b"data: {\n\n
 """A chunk that is none, behind the usage."""
 
 GOOD: Answer = [STREAM_HEAD, delta(content="Hello."), delta("stop"), usage(10, 2), DONE]
+
+GOOD_WHOLE: Answer = whole({
+    "choices": [{"index": 0, "message": {"role": "assistant", "content": "Hello."}, "finish_reason": "stop"}],
+    "usage": {"prompt_tokens": 10, "completion_tokens": 2},
+})  # fmt: skip

@@ -9,13 +9,18 @@ from faulty_server import (
     GOOD,
     STREAM_HEAD,
     Answer,
+    delta,
     event,
     faulty,
     http_error,
+    usage,
+    whole,
 )
 
 from agent.backend import BackendUnreachableError, ContextExhaustedError
 from agent.chat_backend import RetryPolicy
+from agent.dialects.dialect import Dialect, Failures, Overflow
+from results.records.usage import Usage
 
 
 class TestHttpErrors:
@@ -37,21 +42,30 @@ class TestHttpErrors:
         assert len(server.requests) == POLICY.attempts
 
     @pytest.mark.parametrize(
-        ("header", "policy", "wait"),
+        ("headers", "wait"),
         [
-            ("1", POLICY, 1.0),
-            ("0", POLICY, 0.0),
-            ("3600", RetryPolicy(attempts=2, longest_stated_wait=0.02), 0.02),
+            (["retry-after: 0.03"], 0.03),
+            (["retry-after: 0"], 0.0),
+            (["retry-after-ms: 30", "retry-after: 1"], 0.03),
+            (["retry-after-ms: soon", "retry-after: 0.02"], 0.02),
+            (["retry-after: 3600"], 0.05),
+            # The server's clock is not ours: what counts is how much later than its own now it is.
+            (["retry-after: Wed, 21 Oct 2026 07:28:30 GMT", "date: Wed, 21 Oct 2026 07:28:30 GMT"], 0.0),
+            (["retry-after: Wed, 21 Oct 2026 07:28:30 GMT", "date: Wed, 21 Oct 2026 07:28:00 GMT"], 0.05),
+            (["retry-after: Wed, 21 Oct 3026 07:28:00 GMT"], 0.05),
+            (["retry-after: Wed, 21 Oct 3026 07:28:00 -0000"], 0.05),
         ],
     )
-    async def test_the_wait_that_a_server_asks_for_is_kept(self, header: str, policy: RetryPolicy, wait: float) -> None:
+    async def test_the_wait_that_a_server_asks_for_is_kept_within_reason(self, headers: list[str], wait: float) -> None:
+        policy = RetryPolicy(attempts=2, first_wait=0.001, longest_stated_wait=0.05)
         heard: list[float] = []
-        busy = http_error(429, {"error": {"message": "Slow."}}, f"retry-after: {header}")
+        busy = http_error(429, {"error": {"message": "Slow."}}, *headers)
         async with faulty(busy, GOOD) as server, backend_at(server.url, retry=policy) as backend:
             await backend.complete(conversation(), on_retry=lambda _, seconds: heard.append(seconds))
-        assert heard == [wait]
+        assert len(heard) == 1
+        assert wait <= heard[0] <= wait + policy.first_wait
 
-    @pytest.mark.parametrize("header", ["soon", "-1", "nan", "inf", "Wed, 21 Oct 2026 07:28:00 GMT"])
+    @pytest.mark.parametrize("header", ["soon", "-1", "nan", "inf", "Wed, 21 Oct 2020 07:28:00 GMT", "Wed, 99 Oct"])
     async def test_a_wait_that_is_none_is_passed_over(self, header: str) -> None:
         heard: list[float] = []
         busy = http_error(429, "", f"retry-after: {header}")
@@ -116,7 +130,7 @@ class TestHttpErrors:
             assert (await complete(server)).requests == 2
 
 
-OVERFLOWS = {
+OVERFLOWS: dict[str, dict[str, Any]] = {
     "llama.cpp": {
         "code": 400,
         "message": "request (36014 tokens) exceeds the available context size (8192 tokens), try increasing it",
@@ -149,20 +163,93 @@ OVERFLOWS = {
     "moonshot": {"message": "Your request exceeded model token limit: 262144 (requested: 262200)"},
     "gemini": {"message": "The input token count (1048577) exceeds the maximum number of tokens allowed (1048576)."},
     "anthropic": {"message": "prompt is too long: 200001 tokens > 200000 maximum"},
+    "openai-classic": {
+        "message": "This model's maximum context length is 4097 tokens. However, you requested 4927 tokens (3927 in "
+        "the messages, 1000 in the completion). Please reduce the length of the messages or completion."
+    },
+    "openrouter": {
+        "message": "This endpoint's maximum context length is 262,144 tokens. However, you requested about 300,000 "
+        "tokens (290,000 of text input, 10,000 in the output)."
+    },
+    "openrouter-upstream": {
+        "message": "Provider returned error",
+        "code": 400,
+        "metadata": {"raw": "The input (9000 tokens) is longer than the model's context length (8192 tokens)."},
+    },
+    "dashscope": {"message": "Range of input length should be [1, 129024]", "type": "InvalidParameter"},
+}
+SIZES: dict[str, tuple[int | None, int | None]] = {
+    "llama.cpp": (36014, 8192),
+    "vllm": (None, 16384),  # "at least" is no length
+    "vllm-output": (9000, 9216),
+    "sglang": (9000, 8192),
+    "sglang-output": (None, 8192),
+    "openai": (None, None),
+    "ollama": (None, None),
+    "lm-studio": (None, None),
+    "moonshot": (262200, 262144),
+    "gemini": (1048577, 1048576),
+    "anthropic": (200001, 200000),
+    "openai-classic": (3927, 4097),
+    "openrouter": (290000, 262144),
+    "openrouter-upstream": (9000, 8192),
+    "dashscope": (None, 129024),
 }
 
 
 class TestContextOverflow:
-    @pytest.mark.parametrize("error", OVERFLOWS.values(), ids=OVERFLOWS)
-    @pytest.mark.parametrize("form", ["wrapped", "bare", "stream"])
-    async def test_is_told_apart(self, error: dict[str, Any], form: str) -> None:
+    @pytest.mark.parametrize("server_name", OVERFLOWS)
+    @pytest.mark.parametrize("form", ["wrapped", "bare", "stream", "bare-in-stream", "in-mid-stream", "whole"])
+    async def test_is_told_apart_wherever_it_stands_with_the_sizes_that_the_server_tells(
+        self, server_name: str, form: str
+    ) -> None:
+        error = OVERFLOWS[server_name]
         answers: dict[str, Answer] = {
             "wrapped": http_error(400, {"error": error}),
             "bare": http_error(400, {"object": "error", **error}),
             "stream": [STREAM_HEAD, event({"error": error}), DONE],
+            "bare-in-stream": [STREAM_HEAD, event({"object": "error", **error}), DONE],
+            "in-mid-stream": [STREAM_HEAD, delta(content="Hel"), usage(10, 1), event({"error": error})],
+            "whole": whole({"error": error}),
         }
         async with faulty(answers[form]) as server:
             failure = await failure_of(server.url)
         assert isinstance(failure, ContextExhaustedError)
         assert str(error["message"]) in str(failure)
+        assert (failure.prompt_tokens, failure.context_window) == SIZES[server_name]
+        assert failure.usage == (Usage(prompt_tokens=10, output_tokens=1) if form == "in-mid-stream" else Usage())
         assert len(server.requests) == 1
+
+    async def test_what_it_says_is_the_dialects_to_know(self) -> None:
+        dialect = Dialect(name="own", title="one", overflow=Overflow(patterns=("no room at the inn",)))
+        async with faulty(http_error(400, {"error": {"message": "No ROOM at the inn."}})) as server:
+            assert isinstance(await failure_of(server.url, dialect=dialect), ContextExhaustedError)
+            assert not isinstance(await failure_of(server.url), ContextExhaustedError)
+
+    async def test_words_of_the_conversation_that_an_error_quotes_mean_nothing(self) -> None:
+        error = {"message": "1 validation error", "input": "context_length_exceeded"}
+        async with faulty(http_error(422, {"error": error})) as server:
+            assert not isinstance(await failure_of(server.url), ContextExhaustedError)
+
+
+class TestWhatMayPass:
+    DIALECT = Dialect(name="own", title="one", failures=Failures(passing=(418,), hopeless=("for ever",)))
+
+    @pytest.mark.parametrize(
+        ("status", "message", "tries"),
+        [(418, "Later.", 3), (418, "Gone For Ever.", 1), (503, "Later.", 1), (501, "Later.", 1)],
+    )
+    async def test_is_the_dialects_to_know(self, status: int, message: str, tries: int) -> None:
+        async with faulty(http_error(status, {"error": {"message": message}})) as server:
+            await failure_of(server.url, dialect=self.DIALECT)
+        assert len(server.requests) == tries
+
+    async def test_counts_within_a_stream_as_well(self) -> None:
+        hopeless = event({"error": {"message": "Gone for ever."}})
+        async with faulty([STREAM_HEAD, delta(content="Hel"), hopeless]) as server:
+            await failure_of(server.url, dialect=self.DIALECT)
+        assert len(server.requests) == 1
+
+    async def test_a_code_that_is_no_http_status_says_nothing(self) -> None:
+        async with faulty([STREAM_HEAD, event({"error": {"message": "Odd.", "code": 20015}})], GOOD) as server:
+            assert (await complete(server)).requests == 2

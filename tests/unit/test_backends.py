@@ -234,10 +234,11 @@ def test_no_server_is_an_error_that_names_all_places():
 async def test_server_that_was_found_is_told(monkeypatch: pytest.MonkeyPatch):
     told: list[str] = []
     with answering(models("m")) as (url, _):
-        monkeypatch.setattr("agent.backends.LOCAL_SERVERS", {"llama.cpp": url})
+        monkeypatch.setattr("agent.local_servers.local_addresses", lambda: {"llama.cpp": url})
         async with open_backend(None, BackendOptions(), told.append) as backend:
             assert backend.description.base_url == url
-    assert told == [f"found a model server at {url} (the port of llama.cpp)"]
+    assert told[0] == f"found a model server at {url} (the port of llama.cpp)"
+    assert told[1].startswith("it speaks generic: no sign of a family that is known")
 
 
 # -- scripts

@@ -1,7 +1,9 @@
 """A chat completions URL over real sockets: what a server may do, and what comes of it."""
 
 import asyncio
+import json
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from faulty_server import (
     CHUNKED_HEAD,
     DONE,
     GOOD,
+    GOOD_WHOLE,
     STREAM_HEAD,
     Answer,
     Deed,
@@ -20,10 +23,16 @@ from faulty_server import (
     http_error,
     unused_url,
     usage,
+    whole,
 )
 
 from agent.backend import BackendUnreachableError
 from agent.chat_backend import ChatBackend, RetryPolicy
+from agent.conversation import Conversation
+from agent.dialects.dialect import Counting, Dialect
+from agent.dialects.registry import load_dialect
+from agent.repetition import ThinkingGuard, ThinkingLimits
+from agent.waits import Waits
 from results.records.events import BackendDescription
 from results.records.usage import Usage
 
@@ -113,28 +122,171 @@ class TestNobodyThere:
         assert isinstance(failure, BackendUnreachableError)
 
 
+TWICE = RetryPolicy(attempts=2, first_wait=0.001)
+LONG = Waits(headers=60, whole=60, first_token=60, between_tokens=60, end=60)
+HALF_ERROR = b"HTTP/1.1 500 Oops\r\ncontent-length: 100\r\n\r\n{"
+
+
 class TestSilence:
     @pytest.mark.parametrize(
-        "answer",
+        ("answer", "limit", "said"),
         [
-            [Deed.STALL],
-            [STREAM_HEAD, Deed.STALL],
-            [STREAM_HEAD, delta(content="Hel"), Deed.STALL],
-            [b"HTTP/1.1 500 Oops\r\ncontent-length: 100\r\n\r\n{", Deed.STALL],
+            ([Deed.STALL], "headers", "sent no headers for 0.3 seconds: is its only slot busy"),
+            ([HALF_ERROR, Deed.STALL], "headers", "sent no headers for 0.3 seconds"),
+            ([STREAM_HEAD, Deed.STALL], "first_token", "began to answer, but sent no token for 0.3 seconds"),
+            ([STREAM_HEAD, delta(role="assistant", content=""), Deed.STALL], "first_token", "sent no token for 0.3"),
+            ([STREAM_HEAD, Deed.PING], "first_token", "began to answer, but sent no token for 0.3 seconds"),
+            ([STREAM_HEAD, delta(content="Hel"), Deed.STALL], "between_tokens", "stopped in the middle of its answer"),
+            ([STREAM_HEAD, delta(content="Hel"), Deed.PING], "between_tokens", "sent no token for 0.3 seconds"),
+            (GOOD_WHOLE[:1], "whole", "did not finish its answer, which is not streamed, within 0.3 seconds"),
         ],
-        ids=["before-headers", "behind-headers", "in-the-stream", "in-an-error"],
+        ids=["headers", "error", "first-token", "role", "ping-first", "next-token", "ping-next", "whole"],
     )
-    async def test_is_given_up_after_the_stall_timeout(self, answer: Answer) -> None:
-        async with faulty(answer) as server:
-            failure = await failure_of(server.url, stall_timeout=0.3, retry=RetryPolicy(attempts=2, first_wait=0.001))
+    async def test_is_given_up_at_the_limit_for_what_is_waited_for(self, answer: Answer, limit: str, said: str) -> None:
+        waits = replace(LONG, **{limit: 0.3})
+        async with faulty([*answer, Deed.STALL]) as server:
+            failure = await failure_of(server.url, waits=waits, retry=TWICE)
+            async with asyncio.timeout(10):
+                await server.client_left.wait()
         assert isinstance(failure, BackendUnreachableError)
-        assert str(failure) == f"the backend at {server.url} sent nothing for 0.3 seconds"
+        assert said in str(failure)
         assert len(server.requests) == 2
+
+    async def test_an_answer_that_is_not_to_be_streamed_has_one_limit_for_all_of_it(self) -> None:
+        async with faulty([Deed.STALL]) as server, backend_at(server.url, waits=replace(LONG, whole=0.3)) as backend:
+            with pytest.raises(BackendUnreachableError, match=r"not streamed, within 0\.3 seconds"):
+                await backend.complete(conversation(stream=False))
+
+    @pytest.mark.parametrize("deed", [Deed.STALL, Deed.PING])
+    async def test_behind_the_finish_reason_it_costs_nothing_but_the_usage(self, deed: Deed) -> None:
+        async with faulty([STREAM_HEAD, delta(content="Hello."), delta("stop"), deed]) as server:
+            turn = await complete(server, waits=replace(LONG, end=0.1))
+        assert (turn.content, turn.usage, len(server.requests)) == ("Hello.", Usage(), 1)
 
     async def test_a_server_that_recovers_is_worth_the_wait(self) -> None:
         async with faulty([Deed.STALL], GOOD) as server:
-            turn = await complete(server, stall_timeout=0.3)
+            turn = await complete(server, waits=Waits.of_silence(0.3))
         assert (turn.content, turn.requests) == ("Hello.", 2)
+
+    async def test_one_limit_can_stand_for_all(self) -> None:
+        assert {Waits.of_silence(7).limit(what) for what in ("headers", "whole", "first_token", "next_token")} == {7}
+
+
+class TestTheTimeOfAStep:
+    async def test_ends_a_request_that_takes_longer(self) -> None:
+        waits = replace(LONG, total=0.3)
+        async with faulty([STREAM_HEAD, delta(content="Hel"), usage(10, 1), Deed.STALL]) as server:
+            failure = await failure_of(server.url, waits=waits)
+        assert "did not finish within the 0.3 seconds that a step may take" in str(failure)
+        assert failure.usage == Usage(prompt_tokens=10, output_tokens=1)
+        assert len(server.requests) == 1
+
+    async def test_is_not_slept_away(self) -> None:
+        waits = replace(LONG, total=30)
+        async with faulty(http_error(429, {"error": {"message": "Slow."}}, "retry-after: 60")) as server:
+            async with asyncio.timeout(10):
+                failure = await failure_of(server.url, waits=waits)
+        assert "429: Slow.; another try would not fit into the 30 seconds that a step may take" in str(failure)
+        assert len(server.requests) == 1
+
+    async def test_covers_all_tries_together(self) -> None:
+        waits, policy = replace(LONG, total=0.5), RetryPolicy(attempts=1000, first_wait=0.05, longest_wait=0.05)
+        async with faulty(http_error(503, {"error": {"message": "Busy."}})) as server:
+            async with asyncio.timeout(10):
+                assert "Busy." in str(await failure_of(server.url, waits=waits, retry=policy))
+        assert 1 < len(server.requests) < 1000
+
+
+class TestWholeAnswers:
+    @pytest.mark.parametrize("answer", [GOOD, GOOD_WHOLE], ids=["streamed", "whole"])
+    @pytest.mark.parametrize("asked", [True, False])
+    async def test_either_kind_is_read_whatever_was_asked_for(self, answer: Answer, asked: bool) -> None:
+        async with faulty(answer) as server, backend_at(server.url) as backend:
+            turn = await backend.complete(conversation(stream=asked))
+        assert server.requests == [conversation(stream=asked).request_body()]
+        assert json.loads(server.requests[0])["stream"] is asked
+        assert (turn.content, turn.finish_reason) == ("Hello.", "stop")
+        assert turn.usage == Usage(prompt_tokens=10, output_tokens=2)
+
+    @pytest.mark.parametrize(
+        ("answer", "said"),
+        [
+            (whole({"error": {"message": "CUDA error"}}), "sent an error in its answer: CUDA error"),
+            (whole({"object": "error", "message": "CUDA error", "code": 500}), "CUDA error"),
+            (whole({"choices": []}), "cannot be read: choices: there is none"),
+            (whole([1]), "cannot be read"),
+            (whole(b'{"choices": [{"mess'), "cannot be read"),
+            (whole(b"\xff"), "cannot be read"),
+            (whole(b"[" * 100_000), "cannot be read"),
+            (whole({"choices": [{"message": {"content": "x"}, "finish_reason": "abort"}]}), "broke off"),
+            (whole(b"no gzip", "content-encoding: gzip"), "broke off"),
+            ([GOOD_WHOLE[0], b"{"], "broke off"),
+            ([STREAM_HEAD.replace(b"event-stream", b"html"), b"<html>Log in"], "is the address right?"),
+        ],
+        ids=["error", "vllm-error", "empty", "list", "half", "bytes", "deep", "abort", "gzip", "cut", "page"],
+    )
+    async def test_broken_ones_are_asked_for_again_and_then_given_up(self, answer: Answer, said: str) -> None:
+        async with faulty(answer) as server:
+            assert said in str(await failure_of(server.url))
+            assert len(server.requests) == POLICY.attempts
+            server.play(answer, GOOD_WHOLE)
+            assert (await complete(server)).requests == 2
+
+    async def test_the_usage_of_one_that_failed_is_counted(self) -> None:
+        failed = whole({"choices": [], "usage": {"prompt_tokens": 10, "completion_tokens": 3}})
+        async with faulty(failed) as server:
+            failure = await failure_of(server.url)
+            server.play(failed, GOOD_WHOLE)
+            turn = await complete(server)
+        assert failure.usage == Usage(prompt_tokens=30, output_tokens=9)
+        assert turn.usage == Usage(prompt_tokens=20, output_tokens=5)
+
+
+class TestThinkingThatDoesNotEnd:
+    @pytest.mark.parametrize("tries", [1, 2])
+    async def test_is_broken_off_and_every_try_begins_with_a_fresh_guard(self, tries: int) -> None:
+        # Either try alone has less thinking than the guard allows, both together have more.
+        half = [delta(reasoning="thought " * 10), usage(10, 1)]
+        answers = [[STREAM_HEAD, *half]] * (tries - 1) + [[STREAM_HEAD, *half, delta(reasoning="x" * 60), Deed.STALL]]
+        async with faulty(*answers) as server, backend_at(server.url) as backend:
+            turn = await backend.complete(conversation(), guard=ThinkingGuard(ThinkingLimits(longest=120)))
+            async with asyncio.timeout(10):
+                await server.client_left.wait()
+        assert turn.stopped == "the model thought for more than 120 characters"
+        assert (turn.reasoning, turn.finish_reason) == ("thought " * 10 + "x" * 60, None)
+        assert (turn.requests, turn.usage) == (tries, Usage(prompt_tokens=10 * tries, output_tokens=tries))
+
+
+class TestCounting:
+    DIALECT = load_dialect("llama.cpp")
+    ANSWER = whole({"input_tokens": 16, "object": "response.input_tokens"})
+
+    async def test_asks_the_dialects_endpoint_with_the_fields_that_it_wants(self) -> None:
+        asking = Conversation({"model": "m", "stream": True, "temperature": 1.0}, [{"type": "function"}])
+        asking.append({"role": "user", "content": "ü"})
+        async with faulty(self.ANSWER) as server, backend_at(server.url, dialect=self.DIALECT) as backend:
+            assert await backend.count(asking) == 16
+        assert server.paths == ["/v1/chat/completions/input_tokens"]
+        sent = json.loads(server.requests[0])
+        assert sent == {"model": "m", "tools": [{"type": "function"}], "messages": [{"role": "user", "content": "ü"}]}
+
+    async def test_a_path_that_begins_with_a_slash_is_the_servers(self) -> None:
+        dialect = Dialect(name="own", title="one", counting=Counting(url="/tokenize", at="input_tokens"))
+        async with faulty(self.ANSWER) as server, backend_at(server.url, dialect=dialect) as backend:
+            assert await backend.count(conversation()) == 16
+        assert server.paths == ["/tokenize"]
+
+    @pytest.mark.parametrize(
+        "answer", [http_error(404, ""), [Deed.RESET], whole(b"{"), whole({"input_tokens": "x"}), whole([])]
+    )
+    async def test_a_server_that_does_not_count_leaves_it_unknown(self, answer: Answer) -> None:
+        async with faulty(answer) as server, backend_at(server.url, dialect=self.DIALECT) as backend:
+            assert await backend.count(conversation()) is None
+
+    async def test_without_an_endpoint_nobody_is_asked(self) -> None:
+        async with faulty(self.ANSWER) as server, backend_at(server.url) as backend:
+            assert await backend.count(conversation()) is None
+        assert server.requests == []
 
 
 class TestBrokenStreams:

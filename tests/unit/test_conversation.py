@@ -76,6 +76,24 @@ def test_a_message_that_is_no_json_leaves_the_conversation_as_it_was() -> None:
     assert len(read(conversation)["messages"]) == 2
 
 
+@pytest.mark.parametrize(("head", "streamed"), [({"stream": True}, True), ({"stream": False}, False), ({}, False)])
+def test_it_knows_whether_it_asks_for_a_stream(head: dict[str, Any], streamed: bool) -> None:
+    assert Conversation(head, TOOLS).streamed is streamed
+
+
+def test_a_picture_is_the_same_bytes_in_every_request() -> None:
+    url = "data:image/png;base64," + "iVBORw0KGgo/+=" * 1000
+    parts: list[Any] = [{"type": "text", "text": "ü"}, {"type": "image_url", "image_url": {"url": url}}]
+    conversation = Conversation(HEAD, TOOLS)
+    conversation.append({"role": "user", "content": parts})
+    before = conversation.request_body()
+    parts[1]["image_url"]["url"] = "another"
+    conversation.append({"role": "assistant", "content": "I see."})
+    assert conversation.request_body().startswith(before.removesuffix(b"]}"))
+    assert read(conversation)["messages"][0]["content"][1]["image_url"]["url"] == url
+    assert b'{"type":"image_url","image_url":{"url":"data:image/png;base64,iVBORw0KGgo/+=' in before
+
+
 def test_keys_keep_the_order_in_which_they_were_given() -> None:
     assert encode({"z": 1, "a": {"y": 1, "b": 2}}) == b'{"z":1,"a":{"y":1,"b":2}}'
 

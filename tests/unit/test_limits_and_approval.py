@@ -5,7 +5,7 @@ import pytest
 from agent.approval import Approval, Decision, Policy
 from agent.limits import Budget
 from results.records.manifest import LimitsDescription
-from results.records.usage import Prices, Usage
+from results.records.usage import HardwareCost, Prices, Usage
 from tools.tool import Access
 
 PRICES = Prices(prompt=1.0, output=10.0, cached=0.1)
@@ -43,6 +43,35 @@ class TestBudget:
     def test_a_limit_on_cost_without_a_price_is_refused(self) -> None:
         with pytest.raises(ValueError, match="a limit on cost needs the price"):
             Budget(LimitsDescription(cost=1.0))
+
+    def test_a_limit_on_cost_counts_what_may_not_have_come_from_the_cache(self) -> None:
+        usage = Usage(prompt_tokens=1000, output_tokens=0)  # the server says nothing of its cache
+        budget = Budget(LimitsDescription(cost=0.001), PRICES, usage=usage)
+        assert budget.cost is None
+        assert budget.exceeded() == ("limit:cost", "the limit of $0.001 was reached")
+
+    def test_a_limit_on_cost_by_the_hour_needs_no_tokens(self) -> None:
+        prices = Prices(hardware=HardwareCost(hour_price=3.6))
+        budget = Budget(LimitsDescription(cost=0.01), prices)
+        budget.count_response(Usage(), 9.0)
+        assert (budget.exceeded(), budget.is_blind) == (None, False)
+        budget.count_failure(Usage(), 1.0)
+        assert budget.cost == pytest.approx(0.01)
+        assert budget.exceeded() == ("limit:cost", "the limit of $0.01 was reached")
+
+    def test_responses_are_steps_and_failures_are_not_and_both_are_paid_for(self) -> None:
+        budget = Budget(LimitsDescription())
+        budget.count_response(Usage(prompt_tokens=10, output_tokens=1), 1.0)
+        budget.count_failure(Usage(prompt_tokens=20, output_tokens=2), 2.0)
+        assert (budget.steps, budget.model_seconds) == (1, 3.0)
+        assert budget.usage == Usage(prompt_tokens=30, output_tokens=3)
+
+    def test_a_response_without_counts_makes_the_cost_unknown_and_not_less(self) -> None:
+        budget = Budget(LimitsDescription(), Prices(prompt=1.0, output=1.0))
+        budget.count_response(Usage(prompt_tokens=10, output_tokens=1), 1.0)
+        assert budget.cost == pytest.approx(11e-6)
+        budget.count_response(Usage(), 1.0)
+        assert (budget.cost, budget.usage.unreported) == (None, 1)
 
     @pytest.mark.parametrize("limits", [LimitsDescription(tokens=5), LimitsDescription(cost=5.0)])
     def test_a_limit_on_what_the_server_does_not_tell_is_noticed(self, limits: LimitsDescription) -> None:

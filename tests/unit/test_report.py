@@ -168,7 +168,7 @@ def test_scripted_is_said_loudly_and_only_where_it_is_so(runs: Path, group: Grou
     assert "says nothing about any model" in text
     golden = RunDirectory.open(runs / group.run_ids[0]).manifest.backend
     assert golden is not None
-    real = golden.model_copy(update={"scripted": False, "model": "real-model"})
+    real = golden.model_copy(update={"scripted": False, "model": "real-model", "dialect": "generic"})
     add_run("real", [], backend=real.model_dump())
     alone = group.model_copy(update={"run_ids": ["real"]})
     text = Page(write_report(runs, alone)).text.replace(str(runs), "")

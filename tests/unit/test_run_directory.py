@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from results.record_files import DamagedFileError
-from results.records.manifest import AgentDescription, BenchmarkDescription, Group, Manifest, SessionRecord
+from results.records import FORMAT
+from results.records.manifest import (
+    AgentDescription,
+    BenchmarkDescription,
+    Group,
+    LimitsDescription,
+    Manifest,
+    SessionRecord,
+)
 from results.records.outcome import Outcome, TryEnd
 from results.records.verdict import Verdict
 from results.run_directory import (
@@ -31,7 +39,9 @@ from results.run_directory import (
 from results.score import trial_results
 from results.trajectory import read_trajectory
 
-GOLDEN = Path(__file__).parents[1] / "data" / "golden_run_format_1"
+DATA = Path(__file__).parents[1] / "data"
+GOLDEN = {1: DATA / "golden_run_format_1", 2: DATA / "golden_run_format_2"}
+"""A run of every format that there has been."""
 
 
 def manifest(run_id: str = "20261122-125800-demo-3f9a", attempts: int = 1) -> Manifest:
@@ -224,7 +234,7 @@ def test_what_a_newer_version_wrote_is_refused_and_an_unknown_field_is_not(tmp_p
     content = json.loads(path.read_text())
     path.write_text(json.dumps(content | {"added_later": 1}))
     assert RunDirectory.open(path.parent).manifest == manifest()
-    path.write_text(json.dumps(content | {"format": 2}))
+    path.write_text(json.dumps(content | {"format": FORMAT + 1}))
     with pytest.raises(DamagedFileError, match="newer version"):
         RunDirectory.open(path.parent)
 
@@ -300,34 +310,53 @@ def holds(read: Any, written: Any) -> bool:
             return read == written
 
 
-def test_a_run_of_format_1_is_read_for_ever_and_nothing_of_it_is_lost():
-    run = find_run(GOLDEN, "3f9a")
+@pytest.mark.parametrize(("number", "files"), [(1, 1 + 2 + 1 + 3 + 3), (2, 1 + 2 + 1 + 1 + 2)])
+def test_a_run_of_every_format_is_read_for_ever_and_nothing_of_it_is_lost(number: int, files: int):
+    (run,) = list_runs(GOLDEN[number]).found
     read: list[tuple[BaseModel, bytes]] = [(run.manifest, (run.path / "run.json").read_bytes())]
     lines = (run.path / "sessions.jsonl").read_bytes().splitlines()
     read += zip(run.sessions(), lines, strict=True)
-    for group in list_groups(GOLDEN).found:
-        read.append((group, (GOLDEN / "groups" / f"{group.group_id}.json").read_bytes()))
+    for group in list_groups(GOLDEN[number]).found:
+        read.append((group, (GOLDEN[number] / "groups" / f"{group.group_id}.json").read_bytes()))
     for trial in run.trials():
         read += [(one, (trial.path / "verdicts" / f"{one.number}.json").read_bytes()) for one in trial.verdicts()]
         for one in trial.tries():
             if end := one.end():
                 read.append((end, (one.path / "end.json").read_bytes()))
-    assert len(read) == 1 + 2 + 1 + 3 + 3
+    assert len(read) == files
+    assert run.manifest.format == number
     for record, written in read:
         assert holds(record.model_dump(mode="json"), json.loads(written))
 
 
-def test_a_trajectory_of_format_1_is_read_for_ever_and_nothing_of_it_is_lost():
-    path = find_run(GOLDEN, "3f9a").trial("tiny__ledger-1", 1).tries()[0].trajectory_path
+@pytest.mark.parametrize(("number", "more"), [(1, set[str]()), (2, {"segment", "notice"})])
+def test_a_trajectory_of_every_format_is_read_for_ever_and_nothing_of_it_is_lost(number: int, more: set[str]):
+    (run,) = list_runs(GOLDEN[number]).found
+    path = run.trial("tiny__ledger-1", 1).tries()[0].trajectory_path
     events = list(read_trajectory(path))
     kinds = {"start", "message", "request", "retry", "response", "tool_result", "patch", "end"}
-    assert {event.type for event in events} == kinds
+    assert {event.type for event in events} == kinds | more
     for event, line in zip(events, path.read_bytes().splitlines(), strict=True):
         assert holds(event.model_dump(mode="json"), json.loads(line))
 
 
-def test_a_run_of_format_1_still_means_the_same():
-    run = find_run(GOLDEN, "3f9a")
-    assert run.manifest.sha256() == run.sessions()[0].manifest_sha256
-    states = [result.state for result in trial_results(run)]
-    assert states == ["resolved", "not resolved", "error", "open"]
+@pytest.mark.parametrize(
+    ("number", "states"), [(1, ["resolved", "not resolved", "error", "open"]), (2, ["resolved", "open"])]
+)
+def test_a_run_of_every_format_still_means_the_same(number: int, states: list[str]):
+    (run,) = list_runs(GOLDEN[number]).found
+    assert {run.manifest.sha256()} == {session.manifest_sha256 for session in run.sessions()}
+    assert [result.state for result in trial_results(run)] == states
+
+
+def test_the_hash_of_a_manifest_is_the_same_before_and_after_it_is_written(tmp_path: Path):
+    created = RunDirectory.create(tmp_path, manifest())
+    assert created.manifest.sha256() == RunDirectory.open(created.path).manifest.sha256()
+
+
+def test_the_hash_of_a_manifest_is_that_of_what_defines_the_score(tmp_path: Path):
+    one, same, other = manifest("one"), manifest("two"), manifest("one", attempts=2)
+    assert one.sha256() == same.sha256()
+    assert one.sha256() != other.sha256()
+    limited = one.model_copy(update={"limits": LimitsDescription(on_context="compact")})
+    assert RunDirectory.create(tmp_path, limited).manifest.sha256() != one.sha256()

@@ -145,6 +145,29 @@ def test_thinking_that_came_empty_goes_back_empty_and_thinking_that_did_not_come
     assert "reasoning" not in sent(AssistantTurn(content="x")).message
 
 
+@pytest.mark.parametrize(
+    ("dialect", "expected"),
+    [
+        ("llama.cpp", {"content": None, "reasoning_content": "Hm.", "reasoning": "Hm."}),
+        ("ollama", {"content": None, "reasoning": "Hm."}),
+        ("deepseek", {"content": None, "reasoning_content": "Hm."}),
+        ("openai", {"content": None}),
+        ("transformers-serve", {"content": "<think>\nHm.\n</think>\n\n"}),
+    ],
+)
+def test_thinking_goes_back_where_the_server_family_reads_it(dialect: str, expected: dict[str, Any]) -> None:
+    turn = AssistantTurn(reasoning="Hm.", reasoning_field="other", tool_calls=(ToolCall("a", "bash", "{}"),))
+    message = sent_turn(turn, 1, load_dialect(dialect)).message
+    assert {name: value for name, value in message.items() if name not in ("role", "tool_calls")} == expected
+
+
+def test_what_a_behaviour_collected_is_recorded_and_goes_back() -> None:
+    details = [{"type": "reasoning.encrypted", "data": "x", "index": 0}]
+    turn = AssistantTurn(reasoning="Hm.", content="y", extras={"reasoning_details": details})
+    assert turn.received().extras == {"reasoning_details": details}
+    assert sent_turn(turn, 1, load_dialect("openrouter")).message["reasoning_details"] == details
+
+
 def test_half_a_character_is_replaced_and_counted() -> None:
     result = sent(AssistantTurn(reasoning="a\ud83d", content="\udc00b"))
     assert (result.message["reasoning"], result.message["content"]) == ("a\ufffd", "\ufffdb")
