@@ -16,6 +16,7 @@ from benchmarks.measurement import BenchmarkError, Measurement, Options, table
 BENCHMARKS = {
     "startup": "how long --help takes",
     "step": "overhead of a step in Docker, early and late, and memory (with the peer: some 3 minutes)",
+    "wire": "what a client computes for a request, early and late in a conversation",
     "trial": "container teardown, and that no trial waits for it",
 }
 ALL = "all"

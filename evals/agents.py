@@ -10,6 +10,7 @@ from agent.limits import Budget
 from agent.listener import Listener
 from agent.loop import Agent
 from agent.workspace import Workspace, WorkspaceError
+from evals.preflight import ThinkingNeed
 from evals.swebench.dataset import Row
 from evals.swebench.tasks import Prompts
 from results.records.events import StartEvent
@@ -43,6 +44,11 @@ class ModelAgent:
     limits: LimitsDescription
     prices: Prices | None
     name: str = "default"
+
+    @property
+    def needs(self) -> tuple[ThinkingNeed, ...]:
+        """What of the model's thinking has to survive: our loop sends no user message after the first."""
+        return ("tool_turns",)
 
     async def work(self, row: Row, sandbox: Sandbox, listener: Listener) -> Outcome:
         """Run the loop; every call is allowed, since a container of its own is what it can harm."""

@@ -23,6 +23,7 @@ from evals.swebench.dataset import Row
 from evals.swebench.grading import Grader
 from evals.swebench.verifier import OfficialVerifier
 from evals.trial import AgentPhase, Harvest, Report, judge, not_judged
+from results.records.doctor import DoctorReport
 from results.records.manifest import SessionRecord
 from results.records.outcome import Outcome
 from results.records.verdict import Verdict
@@ -43,6 +44,10 @@ class RunSettings:
     """The agent's; the verifier has what the protocol says."""
     secrets: frozenset[str] = frozenset()
     """What is taken out of everything that is recorded."""
+    doctor: DoctorReport | None = None
+    """What was found out about the backend before the start."""
+    allow_lost_thinking: bool = False
+    """A person wants the run although the backend loses thinking that the agent needs."""
 
 
 @dataclass
@@ -208,6 +213,8 @@ def _session(run: RunDirectory, settings: RunSettings, engine: str) -> SessionRe
         engine=engine,
         commit=_commit(),
         concurrency=settings.concurrency,
+        doctor=settings.doctor,
+        allow_lost_thinking=settings.allow_lost_thinking,
     )
 
 

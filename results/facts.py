@@ -1,15 +1,17 @@
 """A run or a trial as named sentences, the same in the terminal and in the report."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from results import wording
+from results.records.doctor import TOOL_TURNS, USER_MESSAGE
 from results.records.events import BackendDescription
 from results.records.manifest import LimitsDescription, Manifest, SessionRecord
 from results.records.outcome import TryEnd
+from results.records.usage import Prices
 from results.records.verdict import TestGroup, Verdict
 from results.score import TrialResult
-from results.summary import RunDetails, TrialDetails, TryDetails, verdict_words
+from results.summary import RunDetails, TrialDetails, TryDetails, cost_words, verdict_words
 from results.visible_text import one_line
 
 SCRIPTED_NOTICE = "scripted: it plays back what a file says, so this score says nothing about any model"
@@ -24,6 +26,7 @@ def run_facts(details: RunDetails) -> list[Fact]:
     facts = [("run", details.summary.run_id), ("folder", details.summary.path)]
     facts += _manifest_facts(details.manifest, details.manifest_sha256)
     facts.append(("started", _starts(details.sessions)))
+    facts += _doctor(details.sessions)
     facts += [
         ("resolved", f"{wording.resolved(of)}, 95% interval {wording.interval(of.interval)} (Wilson)"),
         ("open", f"{of.open} of {len(details.trials)} trials"),
@@ -32,15 +35,16 @@ def run_facts(details: RunDetails) -> list[Fact]:
     if of.judged_errors:
         facts.append(("", f"{of.judged_errors} more ended in an error, but were judged, and are counted"))
     if details.manifest.backend:
-        facts += [("tokens", wording.tokens(of.usage)), ("cost", wording.dollars(of.cost))]
+        facts += [("tokens", wording.tokens(of.usage)), ("cost", cost_words(details.summary))]
+        facts.append(("noticed", one_line(wording.counts(of.counts), 2_000)))
     return [*facts, ("time", wording.time_split(of.time))]
 
 
-def trial_facts(details: TrialDetails, *, with_model: bool = True) -> list[Fact]:
+def trial_facts(details: TrialDetails, manifest: Manifest) -> list[Fact]:
     """How a trial ended, why, and where its files lie."""
     result = details.result
     facts = [("task", one_line(result.task_id)), ("attempt", str(result.attempt)), ("folder", details.path)]
-    facts += outcome_facts(result, with_model=with_model)
+    facts += outcome_facts(result, manifest)
     for one in details.tries:
         facts.append((f"try {one.number}", _try_sentence(one.end)))
         facts += [("", path) for path in _files(one)]
@@ -51,7 +55,7 @@ def trial_facts(details: TrialDetails, *, with_model: bool = True) -> list[Fact]
     return facts
 
 
-def outcome_facts(result: TrialResult, *, with_model: bool = True) -> list[Fact]:
+def outcome_facts(result: TrialResult, manifest: Manifest) -> list[Fact]:
     """The three facts about the end of a trial, and what it took."""
     facts = [("exit", result.exit or wording.NONE), ("error", result.error or "none")]
     if result.detail:
@@ -62,8 +66,10 @@ def outcome_facts(result: TrialResult, *, with_model: bool = True) -> list[Fact]
     if not result.tries:
         return facts
     facts.append(("steps", str(result.steps)))
-    if with_model:
-        facts += [("tokens", wording.tokens(result.usage)), ("cost", wording.dollars(result.cost))]
+    if manifest.backend:
+        cost = wording.cost(result.cost, manifest.prices, result.usage, result.time.model)
+        facts += [("tokens", wording.tokens(result.usage)), ("cost", cost)]
+        facts.append(("noticed", one_line(wording.counts(result.counts), 2_000)))
     return [*facts, ("time", wording.time_split(result.time))]
 
 
@@ -75,10 +81,8 @@ def _manifest_facts(manifest: Manifest, sha256: str) -> Iterator[Fact]:
     agent = manifest.agent
     yield "agent", one_line(agent.name + (f", toolset {agent.toolset}" if agent.toolset else ""))
     yield "backend", _backend(manifest.backend)
-    if manifest.backend and manifest.backend.scripted:
-        yield "", SCRIPTED_NOTICE
-    if manifest.backend and manifest.backend.sampling:
-        yield "sampling", one_line(_pairs(manifest.backend.sampling), 500)
+    if manifest.backend:
+        yield from _backend_facts(manifest.backend, manifest.prices)
     yield "limits", _limits(manifest.limits)
     yield "verifiers", one_line(_pairs(manifest.verifiers) or "none")
     yield "manifest", f"{sha256[:16]}, format {manifest.format}, harness {one_line(manifest.harness_version)}"
@@ -91,14 +95,63 @@ def _backend(backend: BackendDescription | None) -> str:
     return one_line(f"{wording.backend(backend)} at {backend.base_url}, dialect {backend.dialect}{window}")
 
 
+def _backend_facts(backend: BackendDescription, prices: Prices | None) -> Iterator[Fact]:
+    if backend.scripted:
+        yield "", SCRIPTED_NOTICE
+    served = {
+        "server": backend.server,
+        "weights": backend.weights,
+        "quantisation": backend.quantisation,
+        "KV cache": backend.kv_cache,
+        "speculative decoding": backend.speculative,
+        "hardware": backend.hardware,
+    }
+    yield "served", one_line(_pairs({name: value or wording.UNKNOWN for name, value in served.items()}), 1_000)
+    chosen = {"preset": backend.preset, "profile": backend.profile, "mode": backend.mode}
+    if named := {name: value for name, value in chosen.items() if value is not None}:
+        yield "setting", one_line(_pairs(named))
+    if backend.sampling:
+        yield "sampling", one_line(_pairs(backend.sampling), 500)
+    if backend.unsent:
+        yield "", one_line(f"asked for and not sent, since this server refuses it: {', '.join(backend.unsent)}", 500)
+    yield from _origins(backend.stated)
+    yield "prices", one_line(wording.prices(prices), 500)
+
+
+def _origins(stated: Mapping[str, str]) -> Iterator[Fact]:
+    """Where each setting comes from, those of one origin together."""
+    together: dict[str, list[str]] = {}
+    for name, origin in stated.items():
+        together.setdefault(origin, []).append(name)
+    title = "origins"
+    for origin, names in together.items():
+        yield title, one_line(f"{', '.join(names)}: {origin}", 500)
+        title = ""
+
+
+def _doctor(sessions: Sequence[SessionRecord]) -> Iterator[Fact]:
+    """What was known of thinking when the run was last started with a look at it."""
+    looked = [session for session in sessions if session.doctor is not None]
+    for session in looked[-1:]:
+        assert session.doctor is not None
+        titles = {TOOL_TURNS: "over tool turns", USER_MESSAGE: "over a new user message"}
+        found = {title: session.doctor.finding(check) for check, title in titles.items()}
+        answers = [f"{title} {finding.answer}" for title, finding in found.items() if finding]
+        yield "thinking", one_line(", ".join(answers) or wording.UNKNOWN)
+    if any(session.allow_lost_thinking for session in sessions):
+        yield "", "started although the backend loses thinking that it needs (--allow-lost-thinking)"
+
+
 def _limits(limits: LimitsDescription) -> str:
     stated = {
         "steps": None if limits.steps is None else f"{limits.steps:,}",
         "tokens": None if limits.tokens is None else f"{limits.tokens:,}",
         "time": None if limits.seconds is None else wording.duration(limits.seconds),
         "cost": None if limits.cost is None else wording.dollars(limits.cost),
+        "thinking in one turn": None if limits.thinking_tokens is None else f"{limits.thinking_tokens:,} tokens",
     }
-    return ", ".join(f"{name} {value}" for name, value in stated.items() if value is not None) or "none"
+    said = [f"{name} {value}" for name, value in stated.items() if value is not None]
+    return ", ".join(said or ["none"]) + (", a full context is compacted" if limits.on_context == "compact" else "")
 
 
 def _starts(sessions: list[SessionRecord]) -> str:

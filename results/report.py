@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from results import wording
-from results.facts import SCRIPTED_NOTICE, Fact, outcome_facts
+from results.facts import SCRIPTED_NOTICE, Fact, outcome_facts, run_facts
 from results.record_files import DamagedFileError
 from results.records.manifest import Group
 from results.run_directory import RunDirectory, TrialDirectory
@@ -32,7 +32,7 @@ _TEMPLATES = Path(__file__).parent / "templates"
 _PAGE_CHARACTERS = 20_000_000
 _TRIAL_CHARACTERS = range(20_000, 400_000)
 _PATCH_CHARACTERS = 20_000
-_SCORE_COLUMNS = ["open", "errors", "prompt", "cached", "cached share", "reasoning", "output", "cost"]
+_SCORE_COLUMNS = ["open", "errors", "prompt", "cached", "cached share", "cache write", "reasoning", "output", "cost"]
 _TIME_COLUMNS = ["model", "tools", "harness"]
 
 
@@ -80,6 +80,7 @@ class _Run:
     """A run as the page shows it."""
 
     details: RunDetails
+    facts: list[Fact]
     cells: dict[str, str]
     interval: _Interval | None
     errors: str
@@ -135,12 +136,11 @@ def _template() -> "Template":
 
 def _run(number: int, run: RunDirectory, characters: int) -> _Run:
     details = describe(run)
-    with_model = run.manifest.backend is not None
     trials = [
         _Trial(
             anchor=f"run-{number}-trial-{position}",
             result=result,
-            facts=outcome_facts(result, with_model=with_model),
+            facts=outcome_facts(result, run.manifest),
             patch=_patch(directory, result),
             path=one_line(str(directory.path), 1_000),
             directory=directory,
@@ -150,7 +150,9 @@ def _run(number: int, run: RunDirectory, characters: int) -> _Run:
     ]
     score = details.summary.score
     cells = score_cells(details.summary)
-    return _Run(details, cells, _interval(details), wording.errors(score) if score.bounds else "", trials)
+    return _Run(
+        details, run_facts(details), cells, _interval(details), wording.errors(score) if score.bounds else "", trials
+    )
 
 
 def _interval(details: RunDetails) -> _Interval | None:

@@ -4,11 +4,12 @@ A score counts the verdicts of one verifier, the last one of each trial. A trial
 no zero: it is shown apart, with what the score would be if all of these had failed, or all been resolved.
 """
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
 from typing import Literal
 
-from pydantic import computed_field
+from pydantic import Field, computed_field
 
 from results.records.base import Record
 from results.records.outcome import ErrorSource, Exit, TimeSplit, TryEnd
@@ -44,6 +45,8 @@ class TrialResult(Record):
     cost: float | None = None
     """US dollars; None when the price of a try is unknown."""
     time: TimeSplit = TimeSplit()
+    counts: dict[str, int] = Field(default_factory=dict[str, int])
+    """Differences, recoveries and notices of all tries, by their names."""
 
     @computed_field
     @property
@@ -78,6 +81,7 @@ class Score(Record):
     usage: Usage
     cost: float | None
     time: TimeSplit
+    counts: dict[str, int] = Field(default_factory=dict[str, int])
 
     @computed_field
     @property
@@ -125,6 +129,7 @@ def trial_result(trial: TrialDirectory, verifier: str = OFFICIAL) -> TrialResult
         usage=sum_usage(one.usage for one in outcomes),
         cost=_sum_costs([one.cost for one in outcomes if one.steps or one.cost is not None]),
         time=_sum_times(one.time for one in outcomes),
+        counts=_sum_counts(one.counts for one in outcomes),
     )
 
 
@@ -145,6 +150,7 @@ def score(trials: Sequence[TrialResult], verifier: str = OFFICIAL) -> Score:
         usage=sum_usage(trial.usage for trial in trials),
         cost=_sum_costs([trial.cost for trial in trials if trial.steps or trial.cost is not None]),
         time=_sum_times(trial.time for trial in trials),
+        counts=_sum_counts(trial.counts for trial in trials),
     )
 
 
@@ -183,3 +189,10 @@ def _sum_times(times: Iterable[TimeSplit]) -> TimeSplit:
         tools=sum(one.tools for one in listed),
         harness=sum(one.harness for one in listed),
     )
+
+
+def _sum_counts(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for one in counts:
+        total.update(one)
+    return dict(total.most_common())

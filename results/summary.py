@@ -8,13 +8,15 @@ from results.records.base import Record
 from results.records.events import BackendDescription
 from results.records.manifest import Group, Manifest, SessionRecord
 from results.records.outcome import TryEnd
-from results.records.usage import Usage
+from results.records.usage import Prices
 from results.records.verdict import Verdict
 from results.run_directory import RunDirectory, TrialDirectory
 from results.score import OFFICIAL, Score, TrialResult, score, trial_result, trial_results
 from results.visible_text import one_line
 
-_NEEDS_MODEL = {"prompt", "cached", "cached share", "reasoning", "output", "tokens", "cost", "model"}
+_NEEDS_MODEL = {
+    *("prompt", "cached", "cached share", "cache write", "reasoning", "output", "tokens", "cost", "model"),
+}
 
 
 class RunSummary(Record):
@@ -29,6 +31,9 @@ class RunSummary(Record):
     """True where the backend plays back a script: the score says nothing about any model."""
     started: float | None
     """The first start, seconds since the epoch; None when none was noted."""
+    prices: Prices | None = None
+    shared: bool = False
+    """Whether trials ran side by side, so that hardware which they shared is counted more than once."""
     score: Score
 
     @property
@@ -113,15 +118,22 @@ def score_cells(summary: RunSummary) -> dict[str, str]:
         "prompt": wording.count(usage.prompt_tokens),
         "cached": wording.count(usage.cached_tokens),
         "cached share": wording.percent(of.cached_share),
+        "cache write": wording.count(usage.cache_write_tokens),
         "reasoning": wording.count(usage.reasoning_tokens),
         "output": wording.count(usage.output_tokens),
-        "cost": wording.dollars(of.cost),
+        "cost": cost_words(summary),
         "model": wording.duration(of.time.model),
         "tools": wording.duration(of.time.tools),
         "harness": wording.duration(of.time.harness),
         "started": wording.moment(summary.started),
     }
     return cells if summary.backend else _without_model(cells)
+
+
+def cost_words(summary: RunSummary) -> str:
+    """What a run cost: exactly, at least, at most, or unknown."""
+    of = summary.score
+    return wording.cost(of.cost, summary.prices, of.usage, of.time.model, shared=summary.shared)
 
 
 def trial_cells(trial: TrialResult, *, with_model: bool = True) -> dict[str, str]:
@@ -134,7 +146,7 @@ def trial_cells(trial: TrialResult, *, with_model: bool = True) -> dict[str, str
         "verdict": verdict_words(trial),
         "tries": str(trial.tries),
         "steps": str(trial.steps),
-        "tokens": wording.count(None if trial.usage == Usage() else trial.usage.total_tokens),
+        "tokens": wording.count(None if wording.is_unreported(trial.usage) else trial.usage.total_tokens),
         "cost": wording.dollars(trial.cost),
         "time": wording.duration(trial.time.total),
     }
@@ -167,5 +179,7 @@ def _summary(
         backend=manifest.backend,
         scripted=manifest.backend is not None and manifest.backend.scripted,
         started=sessions[0].started if sessions else None,
+        prices=manifest.prices,
+        shared=any(session.concurrency > 1 for session in sessions),
         score=score(trials, verifier),
     )

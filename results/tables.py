@@ -17,7 +17,7 @@ _PIPE_WIDTH = 10_000
 _RUN_COLUMNS = ["run", "benchmark", "agent on backend", "resolved", "95% interval", "open", "errors", "cost", "started"]
 _SCORE_COLUMNS = [
     *("agent on backend", "resolved", "95% interval", "open", "errors"),
-    *("prompt", "cached share", "reasoning", "output", "cost", "model", "tools", "harness"),
+    *("prompt", "cached share", "cache write", "reasoning", "output", "cost", "model", "tools", "harness"),
 ]
 _TRIAL_COLUMNS = ["task", "attempt", "exit", "error", "verdict", "steps", "tokens", "time"]
 _TEXT_COLUMNS = {"run", "benchmark", "agent on backend", "started", "task", "exit", "error", "verdict"}

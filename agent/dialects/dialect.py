@@ -3,17 +3,31 @@
 Every cell is something that a server family was seen to do, or documents; `docs/backends/NAME.md` has the sources.
 """
 
+import hashlib
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from agent.dialects.patterns import check_pattern
+from agent.dialects.patterns import check_path, check_pattern
+
+
+def _check_place(place: str) -> str:
+    """Only what lies on the same server: the key goes along."""
+    if "://" in place or place.startswith("//") or not place.isprintable() or set(place) & set(" \\@#"):
+        message = f"{place!r} is no place on the server: it looks like models, or /props"
+        raise ValueError(message)
+    return place
+
 
 Pattern = Annotated[str, AfterValidator(check_pattern)]
 """A regular expression, matched anywhere and without regard to case."""
 
-Path = str
-"""Keys joined by dots, through objects; `[]` goes into every element of a list: `data[].meta.n_ctx`."""
+Path = Annotated[str, AfterValidator(check_path)]
+"""Keys joined by dots, through objects; `[]` goes into every element of a list: `data[].meta.n_ctx`, and `[key]` into
+those whose `key` is the name of the model: `data[id].max_model_len`."""
+
+Place = Annotated[str, AfterValidator(_check_place)]
+"""Relative to the base URL (`models`), or from the server's root (`/props`): the base URL without its `/v1`."""
 
 
 class _Cells(BaseModel):
@@ -74,23 +88,36 @@ class Failures(_Cells):
 class Question(_Cells):
     """A GET, or with `body` a POST, and where the answer stands in its JSON."""
 
-    url: str
-    """Relative to the base URL (`models`), or from the server's root (`/props`)."""
+    url: Place
     at: Path
     body: dict[str, Any] | None = None
     """`{model}` within its strings becomes the model's name."""
+    says: Pattern | None = None
+    """For a question of yes or no: yes, if something that stands there matches."""
 
 
 class Sign(_Cells):
     """Something that gives the family away. All of what is stated has to hold."""
 
-    url: str
+    url: Place
     at: Path | None = None
     """The answer's JSON has something there."""
     says: Pattern | None = None
-    """What stands there (or, without `at`, the whole body) matches."""
+    """What stands there matches: at `at`, in `header`, or else in the whole body."""
     header: str | None = None
-    """The name of a response header that has to be there, and to match `says` where that is given without `at`."""
+    """The name of a response header that has to be there; one of `at` and `header` at most."""
+    lacks: Path | None = None
+    """The answer is JSON, and has nothing there."""
+    also: "tuple[Sign, ...]" = ()
+    """More that has to hold."""
+
+    @model_validator(mode="after")
+    def _says_something(self) -> "Sign":
+        if self.at and self.header:
+            raise ValueError("at and header are two signs: put one of them into `also`")
+        if not (self.at or self.says or self.header or self.lacks):
+            raise ValueError("it says nothing: give at, says, header or lacks")
+        return self
 
 
 class Detection(_Cells):
@@ -101,7 +128,7 @@ class Detection(_Cells):
     signs: tuple[Sign, ...] = ()
     """Any one of them is enough."""
     before: tuple[str, ...] = ()
-    """Dialects whose signs this one shares, so that it has to be tried first."""
+    """Dialects whose signs this one may show as well, so that it is tried first."""
 
 
 class Output(_Cells):
@@ -118,7 +145,9 @@ class Sampling(_Cells):
     names: dict[str, str] = Field(default_factory=dict)
     """Our name to the server's: `repetition_penalty` is `repeat_penalty` for llama.cpp."""
     refused: tuple[str, ...] = ()
-    """What is left out, since the server refuses it or does something else with it."""
+    """What is left out, since the server refuses it, or takes it and does nothing with it."""
+    refused_thinking: tuple[str, ...] = ()
+    """What is left out while the model thinks, for the same reasons."""
 
 
 class Images(_Cells):
@@ -133,7 +162,7 @@ class Images(_Cells):
 class Counting(_Cells):
     """An endpoint that counts the tokens of a request before it is sent."""
 
-    url: str
+    url: Place
     at: Path
     fields: tuple[str, ...] = ("model", "messages", "tools", "chat_template_kwargs")
     """Those of the request that it gets."""
@@ -143,12 +172,14 @@ class Served(_Cells):
     """How to ask what is served; the first question with an answer wins, and what nobody tells is unknown."""
 
     context: tuple[Question, ...] = ()
-    """The served context window in tokens: not the one that the model was trained with."""
+    """The served context window in tokens, not the one that the model was trained with: the least of all answers."""
     quantisation: tuple[Question, ...] = ()
     version: tuple[Question, ...] = ()
     weights: tuple[Question, ...] = ()
+    kv_cache: tuple[Question, ...] = ()
+    speculative: tuple[Question, ...] = ()
     vision: tuple[Question, ...] = ()
-    """True where the model takes pictures."""
+    """Whether the model takes pictures."""
 
 
 class Dialect(_Cells):
@@ -158,7 +189,7 @@ class Dialect(_Cells):
     title: str
     extends: str | None = None
     """A dialect whose cells hold where this file says nothing."""
-    address: str | None = None
+    address: str | None = Field(default=None, pattern=r"^https?://[^/\s]+/\S*$")
     """Where it listens on one's own machine unless told otherwise."""
     reasoning: Reasoning = Field(default_factory=Reasoning)
     thinking: Thinking = Field(default_factory=Thinking)
@@ -183,4 +214,10 @@ class Dialect(_Cells):
     @property
     def carries_thinking(self) -> bool:
         """Whether thinking can go back at all."""
-        return bool(self.reasoning.sent) or self.reasoning.sent_inline or "echo_reasoning_details" in self.behaviours
+        echoed = {"echo_reasoning_details", "echo_thought_signatures"} & set(self.behaviours)
+        return bool(self.reasoning.sent) or self.reasoning.sent_inline or bool(echoed)
+
+    def sha256(self) -> str:
+        """The hash of all cells that decide what is sent and how answers are read: not of titles, and not of mends."""
+        cells = self.model_dump_json(exclude={"title", "extends", "address", "detection", "mends"})
+        return hashlib.sha256(cells.encode()).hexdigest()

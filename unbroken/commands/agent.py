@@ -10,21 +10,23 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from unbroken.commands import options
+from unbroken.commands.backends import application as backends
+from unbroken.commands.config import application as config
+from unbroken.commands.doctor import doctor
+from unbroken.commands.option_groups import RECORDS, GroupedCommand, option, with_groups
+from unbroken.commands.prefix import prefix
 
 if TYPE_CHECKING:
     from agent.approval import Approval
-    from agent.backends import BackendOptions
+    from agent.profiles.settings import Settings
     from agent.session import TaskResult
     from agent.workspace import Checkout
-    from results.records.manifest import LimitsDescription
-    from results.records.usage import Prices
+    from tools.pictures import Picture
 
 application = typer.Typer(
     rich_markup_mode=None, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
     help="Let a model work on a repository, with its thinking kept.",
 )  # fmt: skip
-backends = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Backends: find one, serve a scripted one.")
-application.add_typer(backends, name="backends")
 
 DONE, ERROR, LIMIT, DENIED, UNREACHABLE, CONTEXT, INTERRUPTED = 0, 1, 3, 4, 5, 6, 130
 
@@ -34,14 +36,15 @@ def agent() -> None:
     """Let a model work on a repository, with its thinking kept."""
 
 
-@application.command()
+@application.command(cls=GroupedCommand)
+@with_groups
 def run(
+    *,
     task: Annotated[str, typer.Argument(metavar="TASK", help="What to do, in your own words.")],
     repo: Annotated[
         Path, typer.Option(metavar="DIR", help="The git repository to work on, or a folder in it.", show_default="here")
     ] = Path(),
-    backend: options.Backend = None,
-    model: options.Model = None,
+    asked: options.Asked,
     approve: Annotated[
         str,
         typer.Option(
@@ -61,25 +64,15 @@ def run(
     apply: Annotated[
         bool, typer.Option("--apply", help="With docker:IMAGE, apply the diff to the repository at the end.")
     ] = False,
-    max_steps: options.MaxSteps = None,
-    max_time: options.MaxTime = None,
-    max_tokens: options.MaxTokens = None,
-    max_cost: options.MaxCost = None,
-    price: options.Price = None,
+    image: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="A picture to show with the task; may be repeated.")
+    ] = None,
     json: Annotated[
         bool, typer.Option("--json", help="Print one event a line, as recorded, and nothing else.")
     ] = False,
-    toolset: options.Toolset = "bash+editor",
-    thinking: options.Thinking = True,
-    temperature: options.Temperature = None,
-    top_p: options.TopP = None,
-    max_output: options.MaxOutput = None,
-    api_key_env: options.ApiKeyEnv = options.KEY_VARIABLE,
-    stall_timeout: options.StallTimeout = 600.0,
-    retries: options.Retries = 5,
     sessions: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Where sessions are recorded; your user's data folder unless given."),
+        option(group=RECORDS, metavar="DIR", help="Where sessions are recorded; your user's data folder unless given."),
     ] = None,
 ) -> None:
     """Work on TASK in a git repository, and show the diff at the end.
@@ -88,57 +81,34 @@ def run(
     """
     import asyncio
 
+    settings = asked.settings({})
+    asked.check_prices()
     request = _Request(
         task=_task(task),
         repository=options.existing_directory(repo),
         sandbox=_sandbox(sandbox, apply=apply),
         apply=apply,
-        toolset=_toolset(toolset),
-        limits=options.limits(max_steps, max_tokens, max_time, max_cost),
-        prices=options.prices(price),
+        toolset=_toolset(settings["toolset"] or "bash+editor"),
+        asked=asked,
+        settings=settings,
         approval=_approval(approve, interactive=sys.stdin.isatty() and not json),
-        backend=backend,
+        pictures=tuple(_picture(path) for path in image or ()),
         sessions=sessions or options.data_directory() / "sessions",
         as_json=json,
-        secrets=options.secrets(api_key_env),
-    )
-    if max_cost is not None and price is None:
-        raise typer.BadParameter("a limit on cost needs the price of the model's tokens", param_hint="--price")
-    backend_options = options.backend_options(
-        model, api_key_env, temperature, top_p, max_output, thinking, stall_timeout, retries
+        secrets=options.secrets(asked.api_key_env),
     )
     try:
-        result = asyncio.run(_run(request, backend_options))
+        result = asyncio.run(_run(request))
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
     _say_where(request, result)
     _fail_unless_done(request, result)
 
 
-@backends.command("find")
-def find() -> None:
-    """Name the model server that answers on this machine."""
-    from agent.backends import find_local_server, list_models
-
-    name, url = find_local_server()
-    models = ", ".join(model.id for model in list_models(url)) or "no model is loaded"
-    typer.echo(f"{url}  (the port of {name})  {_visible(models)}")
-
-
-@backends.command("serve-script")
-def serve_script(
-    script: Annotated[Path, typer.Argument(help="A YAML script; docs/scripted-backend.md has the format.")],
-    host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="The port to listen at; 0 means a free one.")] = 8000,
-) -> None:
-    """Serve a scripted backend until interrupted. It plays back a file, and says so."""
-    from agent.scripted.server import run_forever
-
-    try:
-        run_forever(script, host, port)
-    except OSError as error:
-        message = f"{host}:{port} cannot be listened at: {error.strerror or error}; choose another with --port"
-        raise typer.BadParameter(message, param_hint="--port") from error
+application.command(cls=GroupedCommand)(doctor)
+application.command()(prefix)
+application.add_typer(backends, name="backends")
+application.add_typer(config, name="config")
 
 
 def exit_code(result: "TaskResult") -> int:
@@ -163,16 +133,16 @@ class _Request:
     sandbox: str
     apply: bool
     toolset: str
-    limits: "LimitsDescription"
-    prices: "Prices | None"
+    asked: options.Asked
+    settings: "Settings"
     approval: "Approval"
-    backend: str | None
+    pictures: "tuple[Picture, ...]"
     sessions: Path
     as_json: bool
     secrets: frozenset[str]
 
 
-async def _run(request: _Request, backend_options: "BackendOptions") -> "TaskResult":
+async def _run(request: _Request) -> "TaskResult":
     import asyncio
 
     from agent.backends import open_backend
@@ -182,20 +152,23 @@ async def _run(request: _Request, backend_options: "BackendOptions") -> "TaskRes
 
     task = asyncio.current_task()
     assert task is not None
+    asked = request.asked
     with cancelled_by_signals(task):
-        settings = TaskSettings(
-            task=request.task,
-            repository=await locate(request.repository),
-            sandbox=request.sandbox,
-            toolset=request.toolset,
-            limits=request.limits,
-            prices=request.prices,
-            approval=request.approval,
-            secrets=request.secrets,
-        )
-        async with open_backend(request.backend, backend_options, _tell) as backend:
+        repository = await locate(request.repository)
+        async with open_backend(asked.backend, asked.backend_options(request.settings), _tell) as backend:
             # From here on nothing that is started from this process inherits the key.
-            os.environ.pop(backend_options.key_variable, None)
+            os.environ.pop(asked.api_key_env, None)
+            settings = TaskSettings(
+                task=request.task,
+                repository=repository,
+                sandbox=request.sandbox,
+                toolset=request.toolset,
+                limits=asked.limits(request.settings, on_context="compact"),
+                prices=asked.prices(request.settings, backend.description, _tell),
+                approval=request.approval,
+                secrets=request.secrets,
+                pictures=request.pictures,
+            )
             view = JsonView() if request.as_json else TerminalView()
             result = await run_task(settings, backend, view, new_session_folder(request.sessions))
         if request.apply and result.patch and result.outcome.exit != "interrupted":
@@ -275,6 +248,18 @@ def _sandbox(name: str, *, apply: bool) -> str:
     if apply and name == "local":
         raise typer.BadParameter("without --sandbox docker:IMAGE the work is done in place", param_hint="--apply")
     return name
+
+
+def _picture(path: Path) -> "Picture":
+    from tools.pictures import PictureError, read_picture
+
+    try:
+        return read_picture(path.read_bytes())
+    except OSError as error:
+        message = f"{path} cannot be read: {error.strerror or error}"
+    except PictureError as error:
+        message = f"{path} cannot be shown: {error}"
+    raise typer.BadParameter(message, param_hint="--image")
 
 
 def _toolset(name: str) -> str:

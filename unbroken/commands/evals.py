@@ -4,20 +4,19 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from unbroken.commands import options
+from unbroken.commands.option_groups import GroupedCommand, with_groups
 
 if TYPE_CHECKING:
-    from agent.backends import BackendOptions
+    from agent.profiles.settings import Settings
     from evals.agents import TaskAgent
-    from evals.run import RunResult
+    from evals.run import RunResult, RunSettings
     from evals.swebench.dataset import Dataset
-    from results.records.manifest import LimitsDescription
     from results.records.outcome import Outcome
-    from results.records.usage import Prices
     from results.records.verdict import Verdict
     from results.run_directory import TrialDirectory
 
@@ -28,9 +27,14 @@ application = typer.Typer(
 
 DONE, ERROR, INTERRUPTED = 0, 1, 130
 STEPS_UNLESS_GIVEN = 250
+AGENTS = ("default", "gold", "nop")
 
 Concurrency = Annotated[int, typer.Option(min=1, help="Trials whose agents work at the same time.")]
 Network = Annotated[str, typer.Option(help="The network of the agent's containers: none or bridge.")]
+AllowLostThinking = Annotated[
+    bool,
+    typer.Option("--allow-lost-thinking", help="Start even where the backend loses thinking that the agent needs."),
+]
 
 
 @application.callback()
@@ -38,64 +42,47 @@ def evals() -> None:
     """Measure how good a model is in this harness."""
 
 
-@application.command()
+@application.command(cls=GroupedCommand)
+@with_groups
 def demo(
-    backend: options.Backend = None,
-    model: options.Model = None,
+    *,
+    asked: options.Asked,
     runs: options.Runs = None,
     concurrency: Concurrency = 2,
-    max_steps: options.MaxSteps = STEPS_UNLESS_GIVEN,
-    max_output: options.MaxOutput = None,
-    temperature: options.Temperature = None,
-    top_p: options.TopP = None,
-    thinking: options.Thinking = True,
-    api_key_env: options.ApiKeyEnv = options.KEY_VARIABLE,
-    stall_timeout: options.StallTimeout = 600.0,
-    retries: options.Retries = 5,
+    allow_lost_thinking: AllowLostThinking = False,
 ) -> None:
     """Run the six bundled tasks with two scripted backends, or with a live model (--backend)."""
     import asyncio
 
-    setup = _Setup(
-        backend_options=options.backend_options(
-            model, api_key_env, temperature, top_p, max_output, thinking, stall_timeout, retries
-        ),
-        toolset="bash+editor",
-        limits=options.limits(max_steps, None, None, None),
-        prices=None,
-    )
-    raise typer.Exit(asyncio.run(_demo(backend, setup, options.runs_directory(runs), concurrency)))
+    setup = _Setup(asked, asked.settings({}), allow_lost_thinking=allow_lost_thinking)
+    setup.check()
+    raise typer.Exit(asyncio.run(_demo(setup, options.runs_directory(runs), concurrency)))
 
 
-@application.command()
+@application.command(cls=GroupedCommand)
+@with_groups
 def swebench(
+    *,
     dataset: Annotated[str, typer.Option(help="verified, or a .parquet, .json or .jsonl file of rows.")],
     instances: Annotated[
         str, typer.Option(help="Instance ids, separated by commas; * and ? stand for any text. All unless given.")
     ] = "",
     agent: Annotated[
-        str, typer.Option(help="default (a model), gold (the dataset's patch) or nop (nothing).")
-    ] = "default",
-    backend: options.Backend = None,
-    model: options.Model = None,
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="default (a model, unless another is given), gold (the dataset's patch) or nop (nothing).",
+        ),
+    ] = None,
+    asked: options.Asked,
     runs: options.Runs = None,
-    attempts: Annotated[int, typer.Option(min=1, help="Attempts at each task.")] = 1,
+    attempts: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Attempts at each task; 1 unless given.")
+    ] = None,
     concurrency: Concurrency = 4,
     verifications: Annotated[int, typer.Option(min=1, help="Trials that are judged at the same time.")] = 2,
     network: Network = "none",
-    toolset: options.Toolset = "bash+editor",
-    max_steps: options.MaxSteps = STEPS_UNLESS_GIVEN,
-    max_tokens: options.MaxTokens = None,
-    max_time: options.MaxTime = None,
-    max_cost: options.MaxCost = None,
-    price: options.Price = None,
-    temperature: options.Temperature = None,
-    top_p: options.TopP = None,
-    max_output: options.MaxOutput = None,
-    thinking: options.Thinking = True,
-    api_key_env: options.ApiKeyEnv = options.KEY_VARIABLE,
-    stall_timeout: options.StallTimeout = 600.0,
-    retries: options.Retries = 5,
+    allow_lost_thinking: AllowLostThinking = False,
 ) -> None:
     """Run SWE-bench tasks in Docker and judge them with swebench's own grading.
 
@@ -106,18 +93,12 @@ def swebench(
     from evals.run import RunSettings
     from evals.swebench.dataset import load_dataset
 
-    setup = _Setup(
-        backend_options=options.backend_options(
-            model, api_key_env, temperature, top_p, max_output, thinking, stall_timeout, retries
-        ),
-        toolset=toolset,
-        limits=options.limits(max_steps, max_tokens, max_time, max_cost),
-        prices=options.prices(price),
-    )
+    settings = asked.settings({"agent": AGENTS, "attempts": None}, agent=_agent_name(agent), attempts=attempts)
+    setup = _Setup(asked, settings, allow_lost_thinking=allow_lost_thinking)
     setup.check()
     selected = load_dataset(dataset).select([name.strip() for name in instances.split(",") if name.strip()])
-    settings = RunSettings(concurrency, verifications, _network(network), options.secrets(api_key_env))
-    code = asyncio.run(_swebench(selected, agent, backend, setup, options.runs_directory(runs), attempts, settings))
+    run_settings = RunSettings(concurrency, verifications, _network(network), options.secrets(asked.api_key_env))
+    code = asyncio.run(_swebench(selected, setup, options.runs_directory(runs), run_settings))
     raise typer.Exit(code)
 
 
@@ -125,31 +106,41 @@ def swebench(
 class _Setup:
     """How a model is asked, for every command that asks one."""
 
-    backend_options: "BackendOptions"
-    toolset: str
-    limits: "LimitsDescription"
-    prices: "Prices | None"
+    asked: options.Asked
+    settings: "Settings"
+    allow_lost_thinking: bool = False
+    """Start even where the backend loses thinking that the agent needs."""
+
+    @property
+    def agent(self) -> str:
+        return self.settings["agent"] or "default"
+
+    @property
+    def attempts(self) -> int:
+        return self.settings["attempts"] or 1
+
+    @property
+    def toolset(self) -> str:
+        return self.settings["toolset"] or "bash+editor"
 
     def check(self) -> None:
-        """Raise ValueError for what could not work, before anything is started."""
-        from agent.limits import Budget
+        """Raise ValueError, or a usage error, for what could not work, before anything is started."""
         from tools.toolset import make_toolset
 
-        Budget(self.limits, self.prices)
+        self.asked.check_prices()
         make_toolset(self.toolset)
 
 
-async def _swebench(
-    dataset: "Dataset", agent: str, backend: str | None, setup: _Setup, runs: Path, attempts: int, settings: Any
-) -> int:
-    async with _agent(agent, backend, setup) as task_agent:
+async def _swebench(dataset: "Dataset", setup: _Setup, runs: Path, settings: "RunSettings") -> int:
+    async with _agent(setup.agent, setup.asked.backend, setup) as task_agent:
         name = Path(dataset.source).stem
-        run_id, result = await _run(f"swebench:{name}", dataset, task_agent, runs, attempts, settings)
+        settings = await _examined(task_agent, settings, allow_lost_thinking=setup.allow_lost_thinking)
+        run_id, result = await _run(f"swebench:{name}", dataset, task_agent, runs, setup.attempts, settings)
     typer.echo(f"\nresults show {run_id}" + _runs_option(runs))
     return _exit_code(result)
 
 
-async def _demo(backend: str | None, setup: _Setup, runs: Path, concurrency: int) -> int:
+async def _demo(setup: _Setup, runs: Path, concurrency: int) -> int:
     import asyncio
     import time
 
@@ -168,16 +159,12 @@ async def _demo(backend: str | None, setup: _Setup, runs: Path, concurrency: int
     dataset = Dataset("evals/demo", None, [Row.model_validate(row) for row in rows])
     run_ids: list[str] = []
     worst = DONE
+    backend = setup.asked.backend
     for choice in [backend] if backend else [f"scripted:{path}" for path in SCRIPTS.values()]:
         async with _agent("default", choice, setup) as agent:
-            run_id, result = await _run(
-                "demo",
-                dataset,
-                agent,
-                runs,
-                1,
-                RunSettings(concurrency, secrets=options.secrets(setup.backend_options.key_variable)),
-            )
+            settings = RunSettings(concurrency, secrets=options.secrets(setup.asked.api_key_env))
+            settings = await _examined(agent, settings, allow_lost_thinking=setup.allow_lost_thinking)
+            run_id, result = await _run("demo", dataset, agent, runs, 1, settings)
         run_ids.append(run_id)
         worst = max(worst, _exit_code(result))
     group = Group(group_id=new_run_id("demo"), title="The demo suite", created=time.time(), run_ids=run_ids)
@@ -189,8 +176,25 @@ async def _demo(backend: str | None, setup: _Setup, runs: Path, concurrency: int
     return worst
 
 
+async def _examined(agent: "TaskAgent", settings: "RunSettings", *, allow_lost_thinking: bool) -> "RunSettings":
+    """The settings with what was found out about the backend. Raises LostThinkingError unless that is allowed."""
+    from dataclasses import replace
+
+    from evals.agents import ModelAgent
+    from evals.preflight import check_thinking, require_thinking
+
+    if not isinstance(agent, ModelAgent):
+        return settings
+    report = await check_thinking(agent.backend, agent.needs)
+    if not allow_lost_thinking:
+        require_thinking(report)
+    for finding in report.lost:
+        _tell(f"thinking is lost, and the run starts all the same: {finding.title}: {finding.detail}")
+    return replace(settings, doctor=report, allow_lost_thinking=allow_lost_thinking)
+
+
 async def _run(
-    benchmark: str, dataset: "Dataset", agent: "TaskAgent", runs: Path, attempts: int, settings: Any
+    benchmark: str, dataset: "Dataset", agent: "TaskAgent", runs: Path, attempts: int, settings: "RunSettings"
 ) -> "tuple[str, RunResult]":
     from evals.manifest import make_manifest
     from evals.run import carry_out
@@ -237,11 +241,26 @@ async def _agent(name: str, backend: str | None, setup: _Setup) -> "AsyncGenerat
         case "nop":
             yield NopAgent()
         case "default":
-            async with open_backend(backend, setup.backend_options) as opened:
-                yield ModelAgent(opened, setup.toolset, Prompts.default(), setup.limits, setup.prices)
+            asked, settings = setup.asked, setup.settings
+            async with open_backend(backend, asked.backend_options(settings), _tell) as opened:
+                limits = asked.limits(settings, on_context="stop", steps=STEPS_UNLESS_GIVEN)
+                prices = asked.prices(settings, opened.description, _tell)
+                yield ModelAgent(opened, setup.toolset, Prompts.default(), limits, prices)
         case _:
-            message = f"{name!r} is no agent; there are: default, gold, nop"
-            raise typer.BadParameter(message, param_hint="--agent")
+            raise AssertionError(name)
+
+
+def _agent_name(name: str | None) -> str | None:
+    if name is None or name in AGENTS:
+        return name
+    message = f"{name!r} is no agent; there are: {', '.join(AGENTS)}"
+    raise typer.BadParameter(message, param_hint="--agent")
+
+
+def _tell(text: str) -> None:
+    from results.visible_text import visible
+
+    typer.echo(visible(text), err=True)
 
 
 def _label(agent: "TaskAgent") -> str:

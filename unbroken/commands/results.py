@@ -120,7 +120,7 @@ def _show_trials(run: "RunDirectory", name: str, *, as_json: bool) -> None:
     for position, details in enumerate(shown):
         if position:
             console.print()
-        print_facts(console, trial_facts(details, with_model=run.manifest.backend is not None))
+        print_facts(console, trial_facts(details, run.manifest))
 
 
 def _task_id(task_ids: Sequence[str], name: str) -> str:
