@@ -18,7 +18,8 @@ demo: machine ## set up this machine, run six small tasks with two scripted mode
 test: machine ## set up this machine, then every test at the smallest size that can break its promise
 	@.venv/bin/python -m pytest tests
 
-test-long: machine ## the same tests at full size
+test-long: machine ## the same tests at full size, and on a real llama-server (built once, some minutes)
+	@scripts/llama_server >/dev/null
 	@UNBROKEN_LONG=1 .venv/bin/python -m pytest tests
 
 check: setup ## lint, format, types, import layers
