@@ -16,8 +16,8 @@ from agent.loop import Instructions
 from agent.prefix.audit import audit
 from agent.prefix.exchanges import ExchangeError, recorded_exchanges, template_flags
 from agent.prefix.renderers import LocalTemplate
-from results.records.events import Event, MessageEvent, RequestEvent, ResponseEvent
-from results.trajectory import TrajectoryWriter
+from results.records.events import Event, MessageEvent, RequestEvent, ResponseEvent, StartEvent
+from results.trajectory import TrajectoryWriter, read_trajectory
 from unbroken.commands.prefix import prefix
 
 LOOK = calling({"name": "bash", "arguments": {"command": "ls"}}, content="Let me look.")
@@ -90,6 +90,29 @@ async def test_where_a_secret_was_taken_out_nothing_is_said_of_the_bodies(tmp_pa
             event = event.model_copy(update={"sent": {"role": "user", "content": "The key is [redacted]."}})
         events.append(event)
     assert recorded_exchanges(events).bodies.status == "unknown"
+
+
+async def test_a_dialect_that_is_gone_is_no_reason_to_say_nothing(tmp_path: Path):
+    events = await events_of(tmp_path, LOOK)
+    assert isinstance(events[0], StartEvent)
+    assert events[0].backend
+    gone = events[0].backend.model_copy(update={"dialect": "gone"})
+    report = await report_of([events[0].model_copy(update={"backend": gone}), *events[1:]])
+    assert report.divergences == []
+    assert report.bodies.status == "proved"
+
+
+GOLDEN = sorted((Path(__file__).parents[1] / "data").glob("*/*/trials/*/*/tries/*/trajectory.jsonl"))
+
+
+@pytest.mark.parametrize("path", GOLDEN, ids=[str(path.relative_to(path.parents[8])) for path in GOLDEN])
+async def test_every_golden_trajectory_is_read_or_refused_in_a_sentence(path: Path):
+    try:
+        report = await report_of(list(read_trajectory(path)))
+    except ExchangeError:
+        return
+    assert report.requests
+    assert not [each for each in report.divergences if each.cause == "other"]
 
 
 def test_events_without_a_start_are_no_trajectory():
