@@ -107,6 +107,11 @@ class Patient:
         return any(_shows_thinking(reply) for reply in self.replies if reply.thinking)
 
     @property
+    def seals_thinking(self) -> bool:
+        """Whether thinking came that nobody can read, to be sent back as it is."""
+        return any(reply.turn.extras and not _shows_thinking(reply) for reply in self.replies if reply.thinking)
+
+    @property
     def most_hidden(self) -> int:
         """The most output tokens of a reply that was asked to think and shows no thinking, beyond what is visible."""
         return max((hidden_tokens(reply) for reply in self.replies if reply.thinking), default=0)

@@ -6,8 +6,10 @@ import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+from conformance.server import conformance_server
 from real_things import script_text
 
 from agent.backend import BackendError, BackendUnreachableError
@@ -21,8 +23,10 @@ from agent.backends import (
     read_address,
 )
 from agent.chat_backend import ChatBackend
+from agent.dialects.registry import DialectError
 from agent.scripted.script import ScriptError, load_script
 from agent.scripted.server import serve
+from results.records.events import BackendDescription
 
 KEY = "sk-test-0123456789"
 
@@ -77,6 +81,7 @@ async def opened(choice: str, model: str | None = None, key_variable: str = KEY_
         ("http://[::1]:8000", "http://[::1]:8000/v1"),
         ("ollama", "http://127.0.0.1:11434/v1"),
         ("llama.cpp", "http://127.0.0.1:8080/v1"),
+        ("mlx", "http://127.0.0.1:8080/v1"),
     ],
 )
 def test_address_is_understood(choice: str, url: str):
@@ -181,6 +186,103 @@ async def test_proxy_of_the_environment_is_not_for_this_machine(monkeypatch: pyt
         assert (await opened(url)).description.model == "m"
 
 
+# -- what is recorded of it
+
+
+async def described(url: str, **options: Any) -> BackendDescription:
+    async with open_backend(url, BackendOptions(**options)) as backend:
+        assert backend.dialect.sha256() == backend.description.dialect_sha256
+        return backend.description
+
+
+async def test_server_is_asked_what_it_is_and_what_it_serves():
+    with conformance_server("llama.cpp", window=40_960) as server:
+        description = await described(server.url, sampling={"repetition_penalty": 1.1, "max_output": 7})
+    assert description.dialect == "llama.cpp"
+    assert description.stated == {"dialect": "recognised by default_generation_settings of /props"}
+    assert (description.context_window, description.quantisation) == (40_960, "Q4_K - Medium")
+    assert (description.server, description.weights) == ("b1-0c1e570", "/models/qwen3.6-35b-a3b.gguf")
+    assert (description.vision, description.speculative, description.kv_cache) == (True, "none", None)
+    assert description.sampling == {
+        "repeat_penalty": 1.1,
+        "max_tokens": 7,
+        "chat_template_kwargs": {"enable_thinking": True, "preserve_thinking": True},
+    }
+    assert description.unsent == []
+
+
+async def test_what_a_server_refuses_is_left_out_and_recorded():
+    with conformance_server("transformers-serve") as server:
+        description = await described(
+            server.url, dialect="transformers-serve", sampling={"top_k": 20, "temperature": 0.6}
+        )
+    assert description.unsent == ["top_k"]
+    assert "top_k" not in description.sampling
+    assert description.sampling["temperature"] == 0.6
+
+
+async def test_what_a_person_states_counts_where_the_server_does_not_tell():
+    stated = {
+        "weights": "mine",
+        "quantisation": "mine",
+        "kv_cache": "q8_0",
+        "speculative": "mine",
+        "hardware": "2 GPUs",
+    }
+    with conformance_server("llama.cpp") as server:
+        description = await described(server.url, **stated)
+    assert (description.weights, description.quantisation, description.speculative) == (
+        "/models/qwen3.6-35b-a3b.gguf", "Q4_K - Medium", "none",
+    )  # fmt: skip
+    assert (description.kv_cache, description.hardware) == ("q8_0", "2 GPUs")
+
+
+async def test_window_that_a_person_states_counts_whatever_the_server_tells():
+    with conformance_server("vllm", window=40_960) as server:
+        assert (await described(server.url)).context_window == 40_960
+        assert (await described(server.url, context_window=200_000)).context_window == 200_000
+
+
+async def test_dialect_that_a_person_states_is_not_looked_for(tmp_path: Path):
+    (tmp_path / "ours.toml").write_text('name = "ours"\ntitle = "Ours"\n[output]\nkey = "limit"\n')
+    with answering(models("m")) as (url, asked):
+        description = await described(url, dialect=str(tmp_path / "ours.toml"), sampling={"max_output": 3})
+    assert (description.dialect, description.stated, description.sampling) == (
+        "ours", {"dialect": "stated"}, {"limit": 3},
+    )  # fmt: skip
+    assert [request.split(b" ")[1] for request in asked] == [b"/v1/models"]
+
+
+async def test_dialect_that_is_none_is_named_before_anything_is_asked():
+    with answering(models("m")) as (url, asked), pytest.raises(DialectError, match="there is no dialect 'vlm'"):
+        await described(url, dialect="vlm")
+    assert asked == []
+
+
+@pytest.mark.parametrize("preserve", [True, False])
+@pytest.mark.parametrize("thinking", [True, False])
+async def test_switches_are_as_a_person_says(thinking: bool, preserve: bool):
+    with answering(models("m")) as (url, _):
+        description = await described(url, thinking=thinking, preserve=preserve)
+    assert description.sampling["chat_template_kwargs"] == {
+        "enable_thinking": thinking, "preserve_thinking": preserve,
+    }  # fmt: skip
+
+
+async def test_names_and_origins_of_settings_are_recorded():
+    with answering(models("m")) as (url, _):
+        description = await described(
+            url, profile="qwen3.6", mode="coding", preset="p", provenance={"temperature": "published: card"}
+        )
+    assert (description.profile, description.mode, description.preset) == ("qwen3.6", "coding", "p")
+    assert description.stated["temperature"] == "published: card"
+
+
+async def test_server_whose_list_of_models_fails_is_used_with_a_model_that_is_named():
+    with answering(http("Internal Server Error", "500 Internal Server Error")) as (url, _):
+        assert (await described(url, model="mine")).model == "mine"
+
+
 # -- the key
 
 
@@ -220,6 +322,12 @@ def test_first_server_that_answers_is_found_by_name():
     with answering(models("m")) as (one, _), answering(models("n")) as (two, _), answering(b"SSH-2.0\r\n") as (ssh, _):
         servers = {"vllm": refused_address(), "ssh": ssh, "sglang": two, "ollama": one}
         assert find_local_server(servers) == ("sglang", two)
+
+
+def test_address_that_two_families_share_is_asked_once_and_named_by_the_first():
+    with answering(models("m")) as (url, asked):
+        assert find_local_server({"llama.cpp": url, "mlx": url}) == ("llama.cpp", url)
+    assert len(asked) == 1
 
 
 def test_no_server_is_an_error_that_names_all_places():

@@ -17,8 +17,8 @@ Before that: an API that carries no thinking back carries none; where thinking i
 mode. *Lost* stands only for a model that thinks: one that was asked to and never did has nothing to lose. And where a
 model thinks and the server keeps that to itself, it is lost whatever the prompt would hold.
 
-An API that seals thinking (Gemini's signatures) is asked with a turn of its own. The secret is then the model's, so
-that only the tokens can speak, and where they do not it cannot be told.
+An API that seals thinking (Gemini's signatures, OpenRouter's encrypted blocks) is asked with a turn of its own. The
+secret is then the model's, so that only the tokens can speak, and where they do not it cannot be told.
 """
 
 from dataclasses import dataclass
@@ -61,8 +61,11 @@ async def _question(patient: Patient, question: str) -> Answer:
         return passed(CARRIES_NONE, f"{patient.dialect.title} takes no thinking back")
     if not patient.thinking:
         return passed(NO_THINKING, "thinking is turned off")
+    was_open = _is_open(patient)
     evidence = await _examine(patient, question)
     await _make_it_think(patient)
+    if was_open and not _is_open(patient):
+        evidence = await _examine(patient, question)
     if _is_open(patient) and patient.most_hidden and not patient.has_thought:
         hidden = f"the model used {patient.most_hidden:,} tokens that the server does not show, so they cannot go back"
         return failed(LOST, f"{hidden}; {evidence.sentence}", "thinking_on", "reasoning")
@@ -94,8 +97,9 @@ async def _examine(patient: Patient, question: str) -> _Evidence:
 
 
 def _is_open(patient: Patient) -> bool:
-    """Whether thinking goes back as text. A signature, as Gemini has them, nobody can make up."""
-    return bool(patient.dialect.reasoning.sent) or patient.dialect.reasoning.sent_inline
+    """Whether thinking goes back as text, which we can make up, unlike what a server has sealed."""
+    reasoning = patient.dialect.reasoning
+    return (bool(reasoning.sent) or reasoning.sent_inline) and not patient.seals_thinking
 
 
 async def _lived(patient: Patient) -> Canary:
