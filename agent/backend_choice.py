@@ -31,9 +31,11 @@ class BackendOptions:
     preserve: bool = True
     """Keep the thinking of earlier turns in the prompt."""
     context_window: int | None = None
-    """In tokens. Where it is given, it holds, whatever the server says."""
-    stall_timeout: float | None = 600.0
+    """In tokens, as far as the server has them: the smaller of the two holds."""
+    stall_timeout: float | None = None
     """Seconds of silence after which the backend counts as stalled; None: the limits of `agent.waits`."""
+    longest_step: float | None = None
+    """Seconds that one response may take, with every try and the waits between them."""
     retries: int = 5
     """How often a request that failed for a reason that may pass is sent again."""
     weights: str | None = None

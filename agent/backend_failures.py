@@ -57,6 +57,8 @@ class FailureReader:
             case openai.APITimeoutError() | httpx2.TimeoutException():
                 sentence = f"{self._where} cannot be reached: it does not take the connection"
                 return TransientError(BackendUnreachableError(sentence))
+            case openai.APIConnectionError() | httpx2.RequestError() if (status := _status_before_break(error)):
+                return self._broken_refusal(status)
             case openai.APIConnectionError() | httpx2.RequestError() if not answered:
                 reason = self._clean(str(_origin(error)))
                 return TransientError(BackendUnreachableError(f"{self._where} cannot be reached: {reason}"))
@@ -90,6 +92,10 @@ class FailureReader:
             return TransientError(failure, _retry_after(error))
         return failure
 
+    def _broken_refusal(self, status: int) -> BackendError | TransientError:
+        failure = BackendError(f"{self._where} answered {status}, and broke off before it said why")
+        return TransientError(failure) if status in self._dialect.failures.passing else failure
+
     def _clean(self, text: str) -> str:
         if len(self._secret) >= _SHORTEST_SECRET:
             text = text.replace(self._secret, "[API key]")
@@ -100,6 +106,14 @@ def _origin(error: BaseException) -> BaseException:
     while cause := error.__cause__ or error.__context__:
         error = cause
     return error
+
+
+def _status_before_break(error: BaseException) -> int | None:
+    """The HTTP status of an error whose body never came whole."""
+    current: BaseException | None = error
+    while current is not None and not isinstance(current, httpx2.HTTPStatusError):
+        current = current.__cause__ or current.__context__
+    return None if current is None else current.response.status_code
 
 
 def _status(error: openai.APIError) -> int | None:

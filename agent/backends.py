@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,13 +68,16 @@ async def _connected(
     url: str, options: BackendOptions, on_found: Callable[[str], None] | None
 ) -> "AsyncGenerator[ChatBackend]":
     from agent.chat_backend import ChatBackend, RetryPolicy
+    from agent.waits import Waits
 
     key = read_key(options.key_variable)
     description, dialect = await in_background(describe, Server(url, key), options)
     if on_found and options.dialect is None and not description.scripted:
         on_found(f"it speaks {dialect.name}: {description.stated['dialect']}")
     retry = RetryPolicy(attempts=options.retries + 1)
-    backend = ChatBackend(description, key or "none", stall_timeout=options.stall_timeout, retry=retry, dialect=dialect)
+    silence = options.stall_timeout
+    waits = replace(Waits() if silence is None else Waits.of_silence(silence), total=options.longest_step)
+    backend = ChatBackend(description, key or "none", waits=waits, retry=retry, dialect=dialect)
     try:
         yield backend
     finally:
@@ -111,7 +115,7 @@ def _description(
         scripted=scripted,
         sampling=sampling,
         unsent=unsent,
-        context_window=options.context_window or facts.context_window,
+        context_window=_smaller(options.context_window, facts.context_window),
         profile=options.profile,
         mode=options.mode,
         preset=options.preset,
@@ -124,3 +128,8 @@ def _description(
         hardware=options.hardware,
         vision=facts.vision,
     )
+
+
+def _smaller(asked: int | None, served: int | None) -> int | None:
+    """The window that can be worked with: what is asked for, as far as it is served."""
+    return min((window for window in (asked, served) if window is not None), default=None)

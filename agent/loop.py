@@ -22,7 +22,7 @@ from agent.pictures import PicturesRefusedError, following_message, places_for, 
 from agent.recovery import is_empty, looks_cut, recover_calls, split_inline_thinking
 from agent.repetition import RepeatGuard, ThinkingGuard, ThinkingLimits
 from agent.request import request_head
-from agent.turn import AssistantTurn, SentCall, sent_turn
+from agent.turn import IN_CONTENT, AssistantTurn, SentCall, sent_turn
 from results.records.outcome import ErrorSource, Exit, Outcome, TimeSplit
 from tools.pictures import Picture
 from tools.sandbox import Sandbox, SandboxError
@@ -272,6 +272,8 @@ class Agent:
         whole, causes = _recovered(turn, self._tools)
         cut = looks_cut(turn, self._max_output if turn.requests == 1 else None)  # usage is that of all requests
         sent = sent_turn(whole, self.budget.steps, self.backend.dialect)
+        if whole.reasoning_field == IN_CONTENT and "inline_thinking" not in sent.differences:
+            causes += () if sent.message["content"] == turn.content else ("inline_thinking_rewritten",)
         sent = replace(sent, differences=(*causes, *sent.differences))
         self._append(conversation, sent.message)
         self._log.response(turn, seconds, sent)
@@ -338,9 +340,9 @@ class Agent:
 
 def _recovered(turn: AssistantTurn, tools: list[dict[str, Any]]) -> tuple[AssistantTurn, tuple[str, ...]]:
     """The turn as it was meant: thinking and calls where they belong, and a cause for each thing that was mended."""
-    whole, was_inline = split_inline_thinking(turn)
+    whole, _ = split_inline_thinking(turn)
     recovery = recover_calls(whole, tools)
-    return recovery.turn, (("inline_thinking",) if was_inline else ()) + recovery.causes
+    return recovery.turn, recovery.causes
 
 
 def _ending_without_calls(turn: AssistantTurn, context_window: int | None, *, cut: bool) -> _Ending:

@@ -59,6 +59,8 @@ class _CallParts:
     id: str = ""
     name: str = ""
     arguments: list[str] = field(default_factory=list[str])
+    came_whole: bool = False
+    """As an object, to which nothing can be added."""
 
     @property
     def is_whole(self) -> bool:
@@ -200,9 +202,11 @@ class TurnAssembler:
             parts.name = _joined_name(parts.name, function.name)
             self._note_first_token()
         arguments = function.arguments
-        if isinstance(arguments, dict):  # Ollama's own form
-            arguments = json.dumps(arguments, ensure_ascii=False)
-        if arguments:
+        if isinstance(arguments, dict):  # Ollama's own form, which is the whole of them: nothing can follow
+            parts.arguments[:] = [json.dumps(arguments, ensure_ascii=False)]
+            parts.came_whole = True
+            self._tell("tool_call", parts.arguments[0])
+        elif arguments and not parts.came_whole:
             parts.arguments.append(arguments)
             self._tell("tool_call", arguments)
 

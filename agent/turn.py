@@ -10,6 +10,9 @@ from agent.dialects.dialect import Dialect
 from results.records.events import Received, ToolCallRecord
 from results.records.usage import Usage
 
+IN_CONTENT = "content"
+"""The `reasoning_field` of thinking that came as `<think>` within the content."""
+
 
 @dataclass(frozen=True)
 class ToolCall:
@@ -109,8 +112,14 @@ def _add_reasoning(message: dict[str, Any], turn: AssistantTurn, dialect: Dialec
     if turn.reasoning is None:
         return
     reasoning = _whole(turn.reasoning, differences)
-    if dialect.reasoning.sent_inline:
+    stays = turn.reasoning_field == IN_CONTENT and dialect.reasoning.inline == "keep"
+    if dialect.reasoning.sent_inline or stays:
         message["content"] = f"<think>\n{reasoning}\n</think>\n\n{message['content'] or ''}"
+    if stays:  # under a name as well, a template would render it twice
+        return
+    if turn.reasoning_field == IN_CONTENT:
+        differences.append("inline_thinking")
+    if dialect.reasoning.sent_inline:
         differences.append("reasoning_sent_inline")
     message |= dict.fromkeys(dialect.reasoning.sent, reasoning)
 

@@ -41,6 +41,9 @@ class Reasoning(_Cells):
     """The field of a message, and of a delta, that holds it; the first that is there wins. None: it never comes."""
     sent: tuple[str, ...] = ()
     """The names under which it goes back, every one of them. None: this API carries no thinking."""
+    inline: Literal["split", "keep"] = "split"
+    """What is done with thinking that comes as `<think>` within the content: it goes back under the names of `sent`,
+    or stays where it came, for a server of which nobody knows whether its template reads any of them."""
     sent_inline: bool = False
     """It goes back as `<think>` at the beginning of the content, since no field reaches the template."""
 
@@ -79,7 +82,7 @@ class Overflow(_Cells):
 class Failures(_Cells):
     """Which failures may pass, beside those of the transport."""
 
-    passing: tuple[int, ...] = (408, 409, 425, 429, 500, 502, 503, 504, 529)
+    passing: tuple[int, ...] = (408, 409, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529)
     """HTTP statuses that are worth another try."""
     hopeless: tuple[Pattern, ...] = ()
     """What an error says that is not worth one whatever its status: llama.cpp answers 500 to a malformed request."""

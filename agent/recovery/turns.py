@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from agent.recovery.quotation import Unquoted, outside_code
-from agent.turn import AssistantTurn
+from agent.turn import IN_CONTENT, AssistantTurn
 
 _OPENING = "<think>"
 _CLOSING = "</think>"
@@ -50,4 +50,4 @@ def split_inline_thinking(turn: AssistantTurn) -> tuple[AssistantTurn, bool]:
     if closing:
         reasoning = reasoning.removesuffix("\n")
         rest = rest.removeprefix("\n").removeprefix("\n")
-    return replace(turn, reasoning=reasoning, reasoning_field="content", content=rest), True
+    return replace(turn, reasoning=reasoning, reasoning_field=IN_CONTENT, content=rest), True

@@ -94,9 +94,8 @@ def test_what_reaches_the_terminal_holds_no_command_for_it(
 def agent_that_looks_at(servers: dict[str, str]) -> list[str]:
     """The command, on a machine whose local servers listen elsewhere."""
     code = f"""
-import agent.backends
-agent.backends.LOCAL_SERVERS.clear()
-agent.backends.LOCAL_SERVERS.update({servers!r})
+import agent.local_servers
+agent.local_servers.local_addresses = lambda: {servers!r}
 import unbroken.entry
 unbroken.entry.agent()
 """

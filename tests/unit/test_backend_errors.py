@@ -34,6 +34,15 @@ class TestHttpErrors:
         assert server.requests == [conversation().request_body()] * 2
         assert [why for why, _ in heard] == [f"the backend at {server.url} answered {status}: Loading model"]
 
+    @pytest.mark.parametrize(("status", "requests"), [(400, 1), (503, POLICY.attempts)])
+    async def test_an_error_that_breaks_off_is_still_that_error(self, status: int, requests: int) -> None:
+        head = f"HTTP/1.1 {status} Oops\r\ncontent-length: 500\r\nconnection: close\r\n\r\n".encode()
+        async with faulty([head + b'{"error": {"mess']) as server:
+            failure = await failure_of(server.url)
+        assert str(failure) == f"the backend at {server.url} answered {status}, and broke off before it said why"
+        assert not isinstance(failure, BackendUnreachableError)
+        assert len(server.requests) == requests
+
     async def test_a_server_that_never_recovers_is_given_up(self) -> None:
         async with faulty(http_error(500, "Internal Server Error")) as server:
             failure = await failure_of(server.url)

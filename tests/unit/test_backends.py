@@ -240,7 +240,8 @@ async def test_what_a_person_states_counts_where_the_server_does_not_tell():
 async def test_window_that_a_person_states_counts_whatever_the_server_tells():
     with conformance_server("vllm", window=40_960) as server:
         assert (await described(server.url)).context_window == 40_960
-        assert (await described(server.url, context_window=200_000)).context_window == 200_000
+        assert (await described(server.url, context_window=200_000)).context_window == 40_960
+        assert (await described(server.url, context_window=20_000)).context_window == 20_000
 
 
 async def test_dialect_that_a_person_states_is_not_looked_for(tmp_path: Path):

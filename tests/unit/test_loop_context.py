@@ -172,14 +172,20 @@ class TestATurnThatIsNotWhatItSeems:
         assert requests[0] == requests[1]
         assert [response.discarded for response in log.responses] == [True, False]
 
-    async def test_inline_thinking_goes_back_as_thinking(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize(("dialect", "splits"), [("vllm", True), ("generic", False)])
+    async def test_inline_thinking_goes_back_where_it_is_read(self, tmp_path: Path, dialect: str, splits: bool) -> None:
         call = {"index": 0, "id": "c", "function": {"name": "bash", "arguments": '{"command": "true"}'}}
         inline = answer(10, content="<think>\nHm.\n</think>\n\nI look.", tool_calls=[call])
-        outcome, _, requests = await worked(tmp_path, inline, answer(20, content="Done."))
+        outcome, _, requests = await worked(tmp_path, inline, answer(20, content="Done."), dialect=dialect)
         turn = requests[1]["messages"][2]
-        assert "Hm." in turn["reasoning_content"]
-        assert "think" not in turn["content"]
-        assert outcome.counts["inline_thinking"] == 1
+        assert turn["content"] == ("I look." if splits else "<think>\nHm.\n</think>\n\nI look.")
+        assert turn.get("reasoning") == ("Hm." if splits else None)
+        assert outcome.counts.get("inline_thinking") == (1 if splits else None)
+
+    async def test_thinking_that_stays_in_the_content_is_no_answer(self, tmp_path: Path) -> None:
+        empty = answer(10, content="<think>\nHm.\n</think>\n\n")
+        outcome, _, _ = await worked(tmp_path, empty, answer(20, content="Done."))
+        assert outcome.counts["empty_turn"] == 1
 
 
 class TestAModelThatGoesInCircles:
@@ -228,7 +234,7 @@ class TestPictures:
             {"type": "image_url", "image_url": {"url": shown.url}},
         ]
 
-    @pytest.mark.parametrize(("dialect", "place"), [("llama.cpp", "user"), ("generic", None)])
+    @pytest.mark.parametrize(("dialect", "place"), [("llama.cpp", "tool"), ("dashscope", "user"), ("generic", None)])
     async def test_one_from_a_tool_goes_where_it_costs_no_thinking(
         self, tmp_path: Path, dialect: str, place: str | None
     ) -> None:

@@ -51,6 +51,11 @@ def calls(*chunks: object) -> list[tuple[str, str, str]]:
     return [(each.id, each.name, each.arguments) for each in assemble(*chunks).tool_calls]
 
 
+def test_an_object_of_arguments_is_all_of_them() -> None:
+    pieces = call(0, "c", "bash", {"command": "ls"}), call(0, None, None, '{"comm'), call(0, None, None, 'and": "ls"}')
+    assert calls(*pieces) == [("c", "bash", '{"command": "ls"}')]
+
+
 class TestText:
     def test_as_llama_server_sends_it(self) -> None:
         turn = assemble(

@@ -154,6 +154,15 @@ class Asked:
             "and 10 minutes after it.",
         ),
     ] = None
+    max_wait: Annotated[
+        float | None,
+        option(
+            group=CONNECTION,
+            min=0,
+            metavar="SECONDS",
+            help="How long one response may take, with every try and the waits between them; no limit unless given.",
+        ),
+    ] = None
     retries: Annotated[
         int,
         option(
@@ -219,6 +228,7 @@ class Asked:
             preserve=True if settings["preserve"] is None else settings["preserve"],
             context_window=settings["context"],
             stall_timeout=self.stall_timeout,
+            longest_step=self.max_wait,
             retries=self.retries,
             weights=self.weights,
             quantisation=self.quantisation,
@@ -278,30 +288,6 @@ class Asked:
                 tell(sentence)
         Budget(self.limits(settings, on_context="stop"), prices)
         return prices
-
-
-def backend_options(
-    model: str | None,
-    key_variable: str,
-    temperature: float | None,
-    top_p: float | None,
-    max_output: int | None,
-    thinking: bool,
-    stall_timeout: float | None,
-    retries: int,
-) -> "BackendOptions":
-    """What was said about the backend beside where it is, for a command that has few of the options."""
-    asked = Asked(
-        model=model,
-        api_key_env=key_variable,
-        temperature=temperature,
-        top_p=top_p,
-        max_output=max_output,
-        thinking=thinking,
-        stall_timeout=stall_timeout,
-        retries=retries,
-    )
-    return asked.backend_options(asked.settings({}))
 
 
 def data_directory() -> Path:
