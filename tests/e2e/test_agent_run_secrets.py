@@ -19,7 +19,7 @@ def test_key_is_sent_and_neither_shown_nor_recorded(console: Console, repository
             CORP_GATEWAY=KEY,
         )
     assert done.code == 1
-    assert server.keys == [f"Bearer {KEY}"] * 2
+    assert set(server.keys) == {f"Bearer {KEY}"}  # every question to the server has it, and that server alone
     assert re.search(r"\[(redacted|API key)\] is no key of mine", done.err)
     recorded = b"".join(path.read_bytes() for path in console.session().iterdir())
     assert KEY not in done.out + done.err
