@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-_NUMBER = r"(\d[\d,]*)"
+_NUMBER = r"(\d[\d,]{0,15})"
 _PROMPT = (
     rf"request \({_NUMBER} tokens\) exceeds",  # llama.cpp
     rf"passed {_NUMBER} input tokens",  # vLLM
@@ -18,6 +18,8 @@ _PROMPT = (
     rf"prompt is too long: {_NUMBER} tokens",  # Anthropic
     rf"\(requested: {_NUMBER}\)",  # Moonshot
     rf"input token count \({_NUMBER}\)",  # Gemini
+    rf"messages resulted in {_NUMBER} tokens",  # OpenAI
+    rf"n_keep \({_NUMBER}\)",  # LM Studio
 )
 _WINDOW = (
     rf"available context size \({_NUMBER} tokens\)",  # llama.cpp
@@ -26,6 +28,8 @@ _WINDOW = (
     rf"> {_NUMBER} maximum",  # Anthropic
     rf"model token limit: {_NUMBER}",  # Moonshot
     rf"tokens allowed \({_NUMBER}\)",  # Gemini
+    rf"configured limit of {_NUMBER} tokens",  # OpenAI
+    rf"n_ctx \({_NUMBER}\)",  # LM Studio
     rf"length should be \[\d+, {_NUMBER}\]",  # DashScope
 )
 

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from agent.backend import Backend
 from agent.conversation import sendable
+from agent.request import merged
 from tools.pictures import Picture
 
 _INTRODUCTION = "The pictures from the results above, in their order."
@@ -21,8 +22,7 @@ class Places:
 
     user: bool
     tool: bool
-    text_first: bool
-    problem: str | None
+    problem: str | None = None
     """Why pictures in a result cannot be shown at all."""
 
 
@@ -30,25 +30,28 @@ def places_for(backend: Backend) -> Places:
     """Where pictures may stand. A user message after the task is only an option where it costs no thinking."""
     description, dialect = backend.description, backend.dialect
     takes = dialect.images
-    problem = None
     if description.vision is False:
-        problem = f"the model {description.model} takes no pictures, as its server says"
-    elif not (takes.user or takes.tool):
-        problem = f"servers of the kind {dialect.name} take no pictures"
-    elif not takes.tool and dialect.thinking.preserves not in ("asked", "always"):
-        problem = (
-            f"servers of the kind {dialect.name} take pictures in a user message only, and drop the model's earlier "
-            "thinking at each of those"
-        )
-    return Places(takes.user, takes.tool, takes.text_first, problem)
+        return Places(False, False, f"the model {description.model} takes no pictures, as its server says")
+    if not (takes.user or takes.tool):
+        return Places(False, False, f"servers of the kind {dialect.name} take no pictures")
+    if takes.tool or _keeps_thinking(backend):
+        return Places(takes.user, takes.tool)
+    problem = (
+        f"servers of the kind {dialect.name} take pictures in a user message only, and drop the model's earlier "
+        "thinking at each of those"
+    )
+    return Places(takes.user, takes.tool, problem)
 
 
 def user_content(text: str, pictures: Sequence[Picture], places: Places) -> str | list[dict[str, Any]]:
-    """The content of a person's message with pictures. Raises PicturesRefusedError."""
+    """The content of a person's message with pictures; the text stands first, as some models ask for (DashScope).
+
+    Raises PicturesRefusedError.
+    """
     if not pictures:
         return sendable(text)
-    if places.problem and not places.user:
-        raise PicturesRefusedError(places.problem)
+    if not places.user:
+        raise PicturesRefusedError(places.problem or "this kind of server takes pictures in the results of tools only")
     return [_text(text), *map(_part, pictures)]
 
 
@@ -75,6 +78,13 @@ def picture_urls(message: Mapping[str, Any]) -> list[str]:
         return []
     parts = cast("list[dict[str, Any]]", content)
     return [str(part["image_url"]["url"]) for part in parts if part.get("type") == "image_url"]
+
+
+def _keeps_thinking(backend: Backend) -> bool:
+    """Whether thinking survives a user message, as these requests ask for it."""
+    thinking, asked = backend.dialect.thinking, backend.description.sampling
+    forgets = bool(thinking.forget) and merged(asked, thinking.forget) == asked
+    return thinking.preserves == "always" or (thinking.preserves == "asked" and not forgets)
 
 
 def _text(text: str) -> dict[str, Any]:

@@ -158,8 +158,6 @@ class Images(_Cells):
 
     user: bool = True
     tool: bool = False
-    text_first: bool = False
-    """A message of pictures alone is refused: a text part has to stand before them."""
 
 
 class Counting(_Cells):

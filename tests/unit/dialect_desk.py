@@ -163,9 +163,15 @@ async def backend_for(
 async def play(
     server: ConformanceServer, dialect: Dialect, asked: Asked = Asked(), system: str = LONG_SYSTEM
 ) -> list[Played]:
-    """The conversation of `SCRIPT`: each turn is received, and goes back, as the loop does it."""
+    """The conversation of `SCRIPT`, all of it."""
+    return [played async for played in turns(server, dialect, asked, system)]
+
+
+async def turns(
+    server: ConformanceServer, dialect: Dialect, asked: Asked, system: str = LONG_SYSTEM
+) -> AsyncGenerator[Played]:
+    """Its turns, one after the other: each is received, and goes back, as the loop does it."""
     server.set_script(*SCRIPT)
-    played: list[Played] = []
     async with backend_for(server, dialect, asked) as backend:
         conversation = Conversation(request_head(backend.description, stream=asked.stream), TOOLS)
         conversation.append({"role": "system", "content": system})
@@ -173,10 +179,9 @@ async def play(
         for step, results in enumerate(RESULTS, 1):
             turn = split_inline_thinking(await backend.complete(conversation))[0]
             sent = sent_turn(turn, step, dialect)
-            played.append(Played(turn, sent, server.last))
+            yield Played(turn, sent, server.last)
             for message in (sent.message, *following(sent, results)):
                 conversation.append(message)
-    return played
 
 
 def following(sent: SentTurn, results: tuple[str, ...]) -> Iterator[dict[str, Any]]:
@@ -204,5 +209,3 @@ def contrary(behaviour: ServerBehaviour, asked: Asked) -> ServerBehaviour:
 def behaviour_for(dialect: str) -> ServerBehaviour:
     """The fixture that a dialect is tested on: oMLX is served like MLX, as far as fixtures go."""
     return load_behaviour("mlx" if dialect == "omlx" else dialect)
-
-

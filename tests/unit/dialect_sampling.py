@@ -21,6 +21,10 @@ Names = Mapping[str, str]
 """Our name to the family's own."""
 
 
+def _both(names: Names) -> tuple[Names, Names]:
+    return names, names
+
+
 def _takes(*names: str, **spelled: str) -> Names:
     return {**dict(zip(names, names, strict=True)), **spelled}
 
@@ -36,17 +40,17 @@ TAKEN: Mapping[str, tuple[Names, Names]] = {
     "sglang": (_EVERYTHING, _EVERYTHING),
     "ktransformers": (_EVERYTHING, _EVERYTHING),
     # llama.cpp tools/server/README.md
-    "llama.cpp": ((_takes(*_OPENAI, "top_k", "min_p", repetition_penalty="repeat_penalty")),) * 2,
+    "llama.cpp": _both(_takes(*_OPENAI, "top_k", "min_p", repetition_penalty="repeat_penalty")),
     # ollama openai/openai.go, struct ChatCompletionRequest
     "ollama": (_takes(*_OPENAI), _takes(*_OPENAI)),
     # lmstudio.ai/docs/developer/openai-compat/chat-completions, supported payload parameters
-    "lmstudio": (_takes(*_OPENAI, "top_k", repetition_penalty="repeat_penalty"),) * 2,
+    "lmstudio": _both(_takes(*_OPENAI, "top_k", repetition_penalty="repeat_penalty")),
     # mlx_lm/server.py, do_POST
     "mlx": (_EVERYTHING, _EVERYTHING),
     # transformers/cli/serving/utils.py: what CompletionCreateParams knows without UNUSED_CHAT_COMPLETION_FIELDS
-    "transformers-serve": (_takes("temperature", "top_p", "frequency_penalty"),) * 2,
+    "transformers-serve": _both(_takes("temperature", "top_p", "frequency_penalty")),
     # Model Studio's reference of the OpenAI-compatible API
-    "dashscope": (_takes(*_OPENAI, "top_k", "repetition_penalty"),) * 2,
+    "dashscope": _both(_takes(*_OPENAI, "top_k", "repetition_penalty")),
     # openrouter.ai/docs/api-reference/parameters
     "openrouter": (_EVERYTHING, _EVERYTHING),
     # api-docs.deepseek.com/api/create-chat-completion; guides/thinking_mode for what has no effect while it thinks
@@ -56,8 +60,11 @@ TAKEN: Mapping[str, tuple[Names, Names]] = {
     # platform.openai.com/docs/guides/reasoning: not supported by models that think
     "openai": (_takes(*_OPENAI), _NOTHING),
     # ai.google.dev/gemini-api/docs/openai; SkyrimNet-GamePlugin#77 for the penalties
-    "gemini-compat": (_takes("temperature", "top_p"),) * 2,
+    "gemini-compat": _both(_takes("temperature", "top_p")),
     # nobody says: everything is tried
     "generic": (_EVERYTHING, _EVERYTHING),
 }
 """Without thinking, and with it."""
+
+WITHOUT_TEMPLATE_FIELDS = ("ollama", "openai", "gemini-compat")
+"""Families that ignore or refuse `chat_template_kwargs` (ollama#16240; unknown parameters are 400 with the others)."""

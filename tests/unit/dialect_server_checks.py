@@ -1,4 +1,4 @@
-"""What a dialect promises of a server beside the conversation itself: how it is recognised, its limits, its errors.
+"""What a dialect promises of a server beside the conversation itself: its limits, pictures, sampling, errors.
 
 As in `dialect_checks`, what is expected comes from the server's fixture and journal; a check that does not hold is an
 AssertionError.
@@ -6,34 +6,35 @@ AssertionError.
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from conformance.behaviour import ServerBehaviour
+from conformance.behaviour import ServerBehaviour, load_behaviour
 from conformance.faults import ActiveFault, Fault
-from conformance.responder import Call, Reply
+from conformance.responder import Reply
 from conformance.server import ConformanceServer
 from dialect_desk import KEY, ONCE, SYSTEM, TASK, TOOLS, Asked, backend_for, description_of, play
-from dialect_sampling import ALL, TAKEN
+from dialect_sampling import ALL, TAKEN, WITHOUT_TEMPLATE_FIELDS
 
 from agent.backend import BackendError, ContextExhaustedError
 from agent.chat_backend import ChatBackend, RetryPolicy
 from agent.conversation import Conversation
-from agent.dialects.asking import Server
 from agent.dialects.dialect import Dialect
-from agent.dialects.served import ask_served
 from agent.pictures import Places, following_message, places_for, result_content, user_content
 from agent.prefix.renderers import RendererError
 from agent.prefix.servers import open_server_renderer
 from agent.request import request_head
 from tools.pictures import Picture
 
+Check = Callable[[ConformanceServer, Dialect], Awaitable[None]]
+
 SMALL_WINDOW = 1_000
 TWICE = RetryPolicy(attempts=2, first_wait=0.001)
 RED_DOT = Picture("image/png", b"\x89PNG\r\n\x1a\nno more than that", 1, 1)
 
-PASSING = {408, 409, 425, 429, 500, 502, 503, 504, 529}
-"""Statuses behind which another try may succeed (RFC 9110, 6585, 8470; 529 is "overloaded" of several services)."""
+PASSING = {408, 409, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529}
+"""Statuses behind which another try may succeed: RFC 9110, 6585 and 8470; Cloudflare's own for a server that it cannot
+reach (developers.cloudflare.com, error 5xx); 529 is "overloaded" of several services."""
 
 NEVER_PASSING = {"transformers-serve": {500}}
 """transformers serve says 500, and nothing else, of a request that its template refuses (observed)."""
@@ -52,7 +53,8 @@ async def check_overflow(server: ConformanceServer, dialect: Dialect) -> None:
     form = server.behaviour.context.overflow
     failure = await _failure(server, dialect, 2 * SMALL_WINDOW)
     assert isinstance(failure, ContextExhaustedError) == (form == "refused"), failure
-    assert dialect.overflow.silent == (form != "refused")
+    family = load_behaviour(server.behaviour.family)
+    assert dialect.overflow.silent == (family.context.overflow != "refused")
     if server.behaviour.output.refused_beyond_window:
         failure = await _failure(server, dialect, SMALL_WINDOW // 4, max_output=SMALL_WINDOW)
         assert isinstance(failure, ContextExhaustedError), failure
@@ -101,32 +103,6 @@ async def check_output_cap(server: ConformanceServer, dialect: Dialect) -> None:
         assert dialect.output.default == default
 
 
-async def check_served(server: ConformanceServer, dialect: Dialect) -> None:
-    """What the server tells of itself is found."""
-    facts = ask_served(Server(server.url), dialect, server.behaviour.model)
-    pages = json.dumps([endpoint.body for endpoint in server.behaviour.endpoints])
-    assert facts.context_window == (server.behaviour.context.window if "{window}" in pages else None)
-    known = TOLD.get(server.behaviour.family, {})
-    assert {name: value for name, value in vars(facts).items() if value is not None and name != "context_window"} == known
-
-
-QWEN = "Qwen/Qwen3.6-35B-A3B"
-TOLD: Mapping[str, Mapping[str, Any]] = {
-    "vllm": {"version": "0.32.0", "weights": QWEN},
-    "sglang": {"version": "0.5.23", "weights": QWEN},
-    "ktransformers": {"quantisation": "FP8", "weights": QWEN},
-    "llama.cpp": {
-        "version": "b1-0c1e570", "quantisation": "Q4_K - Medium", "weights": "/models/qwen3.6-35b-a3b.gguf",
-        "speculative": "none", "vision": True,
-    },
-    "ollama": {"version": "0.32.1", "quantisation": "Q4_K_M", "vision": True},
-    "lmstudio": {"quantisation": "Q4_K_M", "vision": True},
-    "openrouter": {"vision": True},
-    "moonshot": {"vision": True},
-}  # fmt: skip
-"""What stands in the fixtures' endpoints beside the window, by our names for it."""
-
-
 # -- counting and rendering
 
 
@@ -160,6 +136,11 @@ async def check_rendering(server: ConformanceServer, dialect: Dialect) -> None:
 
 
 # -- pictures
+
+
+def seeing(behaviour: ServerBehaviour) -> ServerBehaviour:
+    """The family with a model that has vision."""
+    return behaviour.changed("images", vision=True)
 
 
 async def check_pictures(server: ConformanceServer, dialect: Dialect) -> None:
@@ -200,6 +181,9 @@ def _shown_by_a_tool(behaviour: ServerBehaviour, places: Places) -> list[dict[st
 async def check_sampling(server: ConformanceServer, dialect: Dialect) -> None:
     """Every parameter that the family takes is sent, spelled as it wants it, and the others are said to be unsent."""
     taken, while_thinking = TAKEN[server.behaviour.family]
+    template = {"chat_template_kwargs": {"add_vision_id": True}}
+    unsent = description_of(server, dialect, Asked(sampling=template)).unsent
+    assert unsent == (list(template) if server.behaviour.family in WITHOUT_TEMPLATE_FIELDS else [])
     for asked, names in ((True, while_thinking), (False, taken)):
         description = description_of(server, dialect, Asked(thinking=asked, sampling=ALL))
         sent = {name: description.sampling[name] for name in names.values() if name in description.sampling}
@@ -210,15 +194,23 @@ async def check_sampling(server: ConformanceServer, dialect: Dialect) -> None:
         assert not (set(server.last.body) & set(ALL)) - set(names.values())
 
 
-async def check_failures(server: ConformanceServer, dialect: Dialect) -> None:
-    """What may pass is tried again; a request that will never do is not."""
-    for status in sorted(PASSING | {400, 401, 403, 404, 422}):
-        server.forget()
-        server.set_faults(ActiveFault(kind=Fault.HTTP_ERROR, status=status, times=1))
-        failure = await _failure(server, dialect, 10, retry=TWICE)
-        passes = status in PASSING - NEVER_PASSING.get(server.behaviour.family, set())
-        assert (failure is None, len(server.journal)) == (passes, 2 if passes else 1), f"{status}: {failure}"
-    server.set_faults()
+async def check_passing(server: ConformanceServer, dialect: Dialect) -> None:
+    """A failure that may pass is tried again, any other is not."""
+    description = description_of(server, dialect, Asked())
+    backend = ChatBackend(description, KEY, stall_timeout=30, retry=TWICE, dialect=dialect)
+    try:
+        for status in sorted(PASSING | {400, 401, 403, 404, 422}):
+            server.forget()
+            server.set_faults(ActiveFault(kind=Fault.HTTP_ERROR, status=status, times=1))
+            failure = await _outcome(backend, _conversation(backend))
+            passes = status in PASSING - NEVER_PASSING.get(server.behaviour.family, set())
+            assert (failure is None, len(server.journal)) == (passes, 2 if passes else 1), f"{status}: {failure}"
+    finally:
+        await backend.close()
+
+
+async def check_hopeless(server: ConformanceServer, dialect: Dialect) -> None:
+    """A request that will never do is sent once, whatever the status of the refusal."""
     for wrong in _wrong_requests(server.behaviour):
         server.forget()
         failure = await _failure(server, dialect, 10, *wrong, retry=TWICE)
@@ -255,11 +247,16 @@ async def _failure(
     for message in more:
         conversation.append(message)
     try:
+        return await _outcome(backend, conversation)
+    finally:
+        await backend.close()
+
+
+async def _outcome(backend: ChatBackend, conversation: Conversation) -> BackendError | None:
+    try:
         await backend.complete(conversation)
     except BackendError as failure:
         return failure
-    finally:
-        await backend.close()
     return None
 
 
