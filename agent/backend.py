@@ -16,6 +16,9 @@ DeltaListener = Callable[[DeltaKind, str], None]
 RetryListener = Callable[[str, float], None]
 """Called with the reason and the wait in seconds before a failed request is sent again."""
 
+UsageListener = Callable[[Usage], None]
+"""Called with what a request used, once for each and however it ended: cancellation, too, has to be paid for."""
+
 
 class ThinkingWatch(Protocol):
     """Hears a response's thinking as it streams in: `agent.repetition.ThinkingGuard`."""
@@ -75,6 +78,7 @@ class Backend(Protocol):
         on_delta: DeltaListener | None = None,
         on_retry: RetryListener | None = None,
         guard: ThinkingWatch | None = None,
+        on_usage: UsageListener | None = None,
     ) -> AssistantTurn:
         """Send the conversation and receive the next turn, streamed or not, as its head asks for.
 

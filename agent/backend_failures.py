@@ -57,7 +57,7 @@ class FailureReader:
             case openai.APITimeoutError() | httpx2.TimeoutException():
                 sentence = f"{self._where} cannot be reached: it does not take the connection"
                 return TransientError(BackendUnreachableError(sentence))
-            case openai.APIConnectionError() | httpx2.RequestError() if (status := _status_before_break(error)):
+            case openai.APIConnectionError() | httpx2.RequestError() if status := _status_before_break(error):
                 return self._broken_refusal(status)
             case openai.APIConnectionError() | httpx2.RequestError() if not answered:
                 reason = self._clean(str(_origin(error)))
@@ -166,6 +166,6 @@ def _number(text: str) -> float:
 def _date(text: str | None) -> datetime | None:
     try:
         date = email.utils.parsedate_to_datetime(text or "")
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return date.replace(tzinfo=UTC) if date.tzinfo is None else date

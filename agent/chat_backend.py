@@ -27,7 +27,7 @@ from tenacity import (
     wait_random,
 )
 
-from agent.backend import BackendError, DeltaListener, RetryListener, ThinkingWatch
+from agent.backend import BackendError, DeltaListener, RetryListener, ThinkingWatch, UsageListener
 from agent.backend_failures import FailureReader, TransientError
 from agent.conversation import Conversation, encode
 from agent.dialects.asking import address_of
@@ -66,6 +66,7 @@ class _Step:
     conversation: Conversation
     on_delta: DeltaListener | None
     guard: ThinkingWatch | None
+    on_usage: UsageListener | None
     body: bytes = field(init=False)
     started: float = field(init=False)
     usages: list[Usage] = field(default_factory=list[Usage])
@@ -76,6 +77,15 @@ class _Step:
     def __post_init__(self) -> None:
         self.body = self.conversation.request_body()
         self.started = asyncio.get_running_loop().time()
+
+    def count(self, assembler: TurnAssembler) -> None:
+        """Take what a try used. One that broke off before its counts came has been paid for as well."""
+        used = assembler.usage
+        if used == Usage() and assembler.has_begun and not assembler.is_complete:
+            used = Usage(unreported=1)
+        self.usages.append(used)
+        if self.on_usage:
+            self.on_usage(used)
 
     @property
     def usage(self) -> Usage:
@@ -131,9 +141,10 @@ class ChatBackend:
         on_delta: DeltaListener | None = None,
         on_retry: RetryListener | None = None,
         guard: ThinkingWatch | None = None,
+        on_usage: UsageListener | None = None,
     ) -> AssistantTurn:
         """Send the conversation; failures that may pass are tried again. See `agent.backend.Backend`."""
-        step = _Step(conversation, on_delta, guard)
+        step = _Step(conversation, on_delta, guard, on_usage)
         stop = stop_after_attempt(self._retry.attempts)
         attempts = AsyncRetrying(
             stop=stop if self._waits.total is None else stop | stop_before_delay(self._waits.total),
@@ -146,7 +157,7 @@ class ChatBackend:
             async for attempt in attempts:
                 with attempt:
                     turn = await self._request(step)
-                    return replace(turn, usage=step.usage, requests=len(step.usages))
+                    return replace(turn, usage=step.usage, answer_usage=turn.usage, requests=len(step.usages))
         except (TransientError, BackendError) as error:
             failure = self._given_up(error, step) if isinstance(error, TransientError) else error
             failure.usage = step.usage
@@ -191,7 +202,7 @@ class ChatBackend:
         except (openai.APIError, httpx2.RequestError, StalledError, ValueError, RecursionError) as error:
             problem = error
         finally:
-            step.usages.append(assembler.usage)
+            step.count(assembler)
         if assembler.is_complete:  # what goes wrong behind the end of the turn takes nothing from it
             return assembler.turn()
         failure = self._failures.read(problem, answered=answered)

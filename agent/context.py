@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from agent.conversation import Conversation
+from agent.conversation import Conversation, encode
 from agent.pictures import picture_urls
 from results.records.usage import Usage
 
@@ -70,6 +70,11 @@ class ContextWindow:
         """The longest prompt that leaves room for a response."""
         return None if self.window is None else max(0, self.window - self.reserved)
 
+    def learn(self, window: int | None) -> None:
+        """Take the window that a server named when it refused a prompt, if nobody knew it before."""
+        if self.window is None:
+            self.window = window
+
     def begin_segment(self) -> None:
         """Forget the counts of the last conversation."""
         self._usage, self._correction = None, 0
@@ -99,6 +104,16 @@ class ContextWindow:
     def is_close(self, size: Size) -> bool:
         """Whether it is worth an exact count."""
         return self.room is not None and size.how == "estimate" and size.tokens > self.room * _CLOSE
+
+    def left_behind(self, prompt_tokens: int | None, message: Mapping[str, Any]) -> int | None:
+        """Tokens for a response to a full prompt and one more message; None where they are too few, or unknown.
+
+        What is reserved for a response is mostly left, and a shorter one will do to say where the work stands.
+        """
+        if self.window is None or prompt_tokens is None:
+            return None
+        left = min(self.window - prompt_tokens - _tokens(len(encode(message))), self.reserved)
+        return left if left >= max(1, self.reserved // 4) else None
 
     def _compare(self, before: Usage, now: Usage) -> Finding | None:
         """What became of the last prompt, which the new one begins with.

@@ -52,8 +52,8 @@ class EventLog:
         """A message was appended that is neither a turn nor a result, or carried over into a new segment."""
         self.listener.event(MessageEvent(time=time.time(), sent=message))
 
-    def request(self, conversation: Conversation) -> None:
-        """The conversation is sent."""
+    def request(self, conversation: Conversation, aside: dict[str, Any] | None = None) -> None:
+        """The conversation is sent; `aside` is its last message where it is sent just this once."""
         self.listener.event(
             RequestEvent(
                 time=time.time(),
@@ -61,6 +61,7 @@ class EventLog:
                 messages=len(conversation),
                 bytes=conversation.request_bytes,
                 sha256=conversation.request_sha256(),
+                aside=aside,
             )
         )
 

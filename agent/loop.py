@@ -5,7 +5,9 @@ most templates then drop all earlier thinking: failures and refusals reach the m
 """
 
 import asyncio
+import contextlib
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -24,6 +26,7 @@ from agent.repetition import RepeatGuard, ThinkingGuard, ThinkingLimits
 from agent.request import request_head
 from agent.turn import IN_CONTENT, AssistantTurn, SentCall, sent_turn
 from results.records.outcome import ErrorSource, Exit, Outcome, TimeSplit
+from results.records.usage import Usage
 from tools.pictures import Picture
 from tools.sandbox import Sandbox, SandboxError
 from tools.tool import ToolResult, definition
@@ -36,10 +39,10 @@ CHARACTERS_PER_TOKEN = 4
 """Of thinking, about: a limit in tokens has to be kept while nobody has counted any yet."""
 
 KEPT_SHARE = 0.25
-"""How much of the window the kept end of a compacted conversation may take."""
+"""How much of the room for a prompt the kept end of a compacted conversation may take."""
 
 HANDOVER_SHARE = 0.7
-"""How much of a conversation that has already overflowed is sent when its handover is asked for."""
+"""How much of that room a conversation takes that was too long for its handover, and of which the end is left out."""
 
 
 @dataclass(frozen=True)
@@ -136,15 +139,15 @@ class Agent:
         task = self._messages[1]
         while True:
             self._check_budget()
-            conversation = await self._with_room(conversation, task)
             try:
+                await self._check_room(conversation)
                 turn, seconds = await self._next_turn(conversation)
-            except ContextExhaustedError as overflow:
-                if not self._compacts:
+            except ContextExhaustedError as full:
+                if self.budget.limits.on_context != "compact":
                     raise
-                conversation = await self._compact(conversation, task, str(overflow), overflowed=True)
-                continue
-            await self._answer(conversation, turn, seconds)
+                conversation = await self._compact(conversation, task, full)
+            else:
+                await self._answer(conversation, turn, seconds)
 
     def _check_budget(self) -> None:
         if exceeded := self.budget.exceeded():
@@ -181,58 +184,66 @@ class Agent:
 
     # Room in the context
 
-    @property
-    def _compacts(self) -> bool:
-        return self.budget.limits.on_context == "compact"
-
-    async def _with_room(self, conversation: Conversation, task: dict[str, Any]) -> Conversation:
-        """The conversation if its next prompt leaves room for a response; else what the limits say."""
+    async def _check_room(self, conversation: Conversation) -> None:
+        """Raises ContextExhaustedError where the next prompt would leave no room for a response."""
         size = self._window.size(conversation)
         if self._window.is_close(size) and (counted := await self.backend.count(conversation)) is not None:
             size = replace(size, tokens=counted, how="counted")
         if not self._window.is_full(size):
-            return conversation
+            return
         about = "about " if size.how == "estimate" else ""
         reason = (
             f"the next prompt has {about}{size.tokens:,} tokens, which leaves no room for a response of "
             f"{self._window.reserved:,} in the context of {self._window.window:,}"
         )
-        if not self._compacts:
-            raise _TaskOver(_Ending("limit:context", reason))
-        return await self._compact(conversation, task, reason, overflowed=False)
+        raise ContextExhaustedError(reason, prompt_tokens=size.tokens, context_window=self._window.window)
 
     async def _compact(
-        self, conversation: Conversation, task: dict[str, Any], reason: str, *, overflowed: bool
+        self, conversation: Conversation, task: dict[str, Any], full: ContextExhaustedError
     ) -> Conversation:
         """End the segment with a handover by the model, and begin the next one with it."""
         if not can_be_compacted(self._messages):
-            detail = f"{reason}; and there is nothing that could be left behind"
+            detail = f"{full}; and there is nothing that could be left behind"
             raise _TaskOver(_Ending("limit:context", detail))
-        handover, prompt_tokens = await self._handover(overflowed=overflowed)
-        segment = new_segment(self._messages, task, handover, self._bytes_for(KEPT_SHARE, conversation))
+        self._window.learn(full.context_window)
+        handover, prompt_tokens = await self._handover(full)
+        room = self._window.room
+        most_bytes = KEPT_SHARE * (conversation.request_bytes if room is None else room * BYTES_PER_TOKEN)
+        segment = new_segment(self._messages, task, handover, int(most_bytes))
         self._segment += 1
-        self._log.segment(self._segment, segment, reason, prompt_tokens)
+        self._log.segment(self._segment, segment, str(full), prompt_tokens)
         return self._begin(list(segment.messages))
 
-    async def _handover(self, *, overflowed: bool) -> tuple[str, int | None]:
-        """Ask for a handover behind the conversation, or behind as much of it as fits; ends the task without one."""
-        messages = self._messages
-        if overflowed:
-            messages = list(beginning(messages, HANDOVER_SHARE))
-        asking = Conversation(request_head(self.backend.description), self._tools)
+    async def _handover(self, full: ContextExhaustedError) -> tuple[str, int | None]:
+        """The model's handover and the length of the prompt that it was written for."""
+        left = self._window.left_behind(full.prompt_tokens, handover_request())
+        if left is not None:
+            with contextlib.suppress(ContextExhaustedError):  # then the lengths are not what they were taken for
+                return await self._written_handover(self._messages, left)
+        room, size = self._window.room, full.prompt_tokens
+        share = HANDOVER_SHARE * (room / size if room and size and size > room else 1.0)
+        return await self._written_handover(beginning(self._messages, share), self._max_output)
+
+    async def _written_handover(
+        self, messages: Sequence[dict[str, Any]], max_output: int | None
+    ) -> tuple[str, int | None]:
+        """Ask for a handover behind these messages, again where none comes; ends the task without one."""
+        head = request_head(self.backend.description)
+        if self._max_output is not None:
+            head[self.backend.dialect.output.key] = max_output
+        asking = Conversation(head, self._tools)
         for message in [*messages, handover_request()]:
             asking.append(message)
-        turn, seconds = await self._ask(asking)
-        self.budget.count_failure(turn.usage, seconds)
-        self._log.response(turn, seconds, sent=None)
-        if not (turn.content or "").strip():
-            raise _TaskOver(_Ending("limit:context", "the context is full, and the model wrote no handover"))
-        return sendable(turn.content or ""), turn.usage.prompt_tokens
-
-    def _bytes_for(self, share: float, conversation: Conversation) -> int:
-        """A share of the window in bytes; of the conversation as it is where the window is not known."""
-        window = self._window.window
-        return int(share * (conversation.request_bytes if window is None else window * BYTES_PER_TOKEN))
+        for _ in range(1 + EMPTY_TURNS):
+            turn, seconds = await self._ask(asking, aside=handover_request())
+            self.budget.count_failure(turn.usage, seconds)
+            self._log.response(turn, seconds, sent=None)
+            if turn.stopped:
+                raise _TaskOver(_Ending("limit:thinking", turn.stopped))
+            if text := (_recovered(turn, self._tools)[0].content or "").strip():
+                return sendable(text), turn.answer_usage.prompt_tokens
+            self._check_budget()
+        raise _TaskOver(_Ending("limit:context", "the context is full, and the model wrote no handover"))
 
     # The model's turn
 
@@ -252,15 +263,21 @@ class Agent:
             self._log.response(turn, seconds, sent=None)
             self._check_budget()
 
-    async def _ask(self, conversation: Conversation) -> tuple[AssistantTurn, float]:
-        """One response, and the seconds that it took with every request that failed before it."""
-        self._log.request(conversation)
+    async def _ask(
+        self, conversation: Conversation, aside: dict[str, Any] | None = None
+    ) -> tuple[AssistantTurn, float]:
+        """One response, and the seconds that it took with every request that failed before it.
+
+        Counts what a response that never came has used.
+        """
+        self._log.request(conversation, aside)
+        used: list[Usage] = []
         guard = ThinkingGuard(self._thinking_limits)
         started = time.monotonic()
         try:
-            turn = await self.backend.complete(conversation, self.listener.delta, self._log.retry, guard)
-        except BackendError as failure:
-            self.budget.count_failure(failure.usage, time.monotonic() - started)
+            turn = await self.backend.complete(conversation, self.listener.delta, self._log.retry, guard, used.append)
+        except (BackendError, asyncio.CancelledError):
+            self.budget.count_failure(sum(used, Usage()), time.monotonic() - started)
             raise
         finally:
             seconds = time.monotonic() - started
@@ -270,7 +287,7 @@ class Agent:
     async def _answer(self, conversation: Conversation, turn: AssistantTurn, seconds: float) -> None:
         """Append the turn, and the results of its calls; ends the task where there are none."""
         whole, causes = _recovered(turn, self._tools)
-        cut = looks_cut(turn, self._max_output if turn.requests == 1 else None)  # usage is that of all requests
+        cut = looks_cut(turn, self._max_output)
         sent = sent_turn(whole, self.budget.steps, self.backend.dialect)
         if whole.reasoning_field == IN_CONTENT and "inline_thinking" not in sent.differences:
             causes += () if sent.message["content"] == turn.content else ("inline_thinking_rewritten",)
@@ -286,7 +303,7 @@ class Agent:
 
     def _judge_usage(self, conversation: Conversation, turn: AssistantTurn) -> None:
         """Tell of what the server lost: a part of the prompt, or of its cache."""
-        found = self._window.note(turn.usage, conversation) if turn.requests == 1 else None
+        found = self._window.note(turn.answer_usage, conversation)
         if found is None:
             return
         self._log.notice(found.kind, found.text, found.tokens, once=True)
@@ -346,7 +363,7 @@ def _recovered(turn: AssistantTurn, tools: list[dict[str, Any]]) -> tuple[Assist
 
 
 def _ending_without_calls(turn: AssistantTurn, context_window: int | None, *, cut: bool) -> _Ending:
-    if cut and context_window is not None and turn.usage.total_tokens >= context_window:
+    if cut and context_window is not None and turn.answer_usage.total_tokens >= context_window:
         return _Ending("limit:context", f"the model's turn filled its context of {context_window} tokens")
     if cut:
         return _Ending("limit:tokens", "the output limit cut the model's turn off before it called a tool or finished")

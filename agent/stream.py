@@ -23,6 +23,8 @@ from results.records.usage import Usage
 _BROKEN = ("abort", "error")
 """Finish reasons that mean that the server gave up (SGLang, vLLM; OpenRouter), not the model."""
 
+_OPENING, _CLOSING = "<think>", "</think>"
+
 _Read = TypeVar("_Read", bound=BaseModel)
 
 
@@ -77,7 +79,8 @@ class _CallParts:
 class TurnAssembler:
     """Takes the chunks of one response, or the whole of it.
 
-    `guard` hears the thinking as it streams in; what it raises comes out of `add`, and the turn so far stands.
+    `guard` hears the thinking as it streams in, also where it begins the content as `<think>`; what it raises comes
+    out of `add`, and the turn so far stands.
     """
 
     def __init__(
@@ -87,6 +90,7 @@ class TurnAssembler:
         self._behaviours = [BEHAVIOURS[name]() for name in dialect.behaviours]
         self._on_delta = on_delta
         self._guard = guard
+        self._inline = _InlineThinking()
         self._started = time.monotonic()
         self._first_token: float | None = None
         self._reasoning: list[str] = []
@@ -175,6 +179,8 @@ class TurnAssembler:
             self._content = self._content or []
             self._content.append(part.content)
             self._tell("content", part.content)
+            if self._guard and (thought := self._inline.part_of(part.content)):
+                self._guard.add(thought)
         for position, piece in enumerate(part.tool_calls or []):
             if self._is_whole:
                 piece.index = position  # every one is a call, whatever it says
@@ -246,6 +252,30 @@ class TurnAssembler:
     def _note_first_token(self) -> None:
         if self._first_token is None:
             self._first_token = time.monotonic() - self._started
+
+
+@dataclass
+class _InlineThinking:
+    """Tells what of a content that streams in is thinking: from a `<think>` at its beginning to the end tag."""
+
+    _begun: str = ""
+    """The end of what came: as much as shows a tag that comes in pieces."""
+    _is_open: bool | None = None
+    """None: what came could still become the tag."""
+
+    def part_of(self, text: str) -> str:
+        """The part of the next piece, or of the first ones together, that is thinking."""
+        if self._is_open is False:
+            return ""
+        seen = self._begun + text
+        if self._is_open is None:
+            seen = seen.lstrip()
+            self._is_open = True if seen.startswith(_OPENING) else None if _OPENING.startswith(seen) else False
+            text = seen
+        if self._is_open and _CLOSING in seen:
+            self._is_open = False
+        self._begun = seen[-len(_CLOSING) :]
+        return text if self._is_open else ""
 
 
 def _reasoning_of(raw: Mapping[str, Any], names: tuple[str, ...]) -> tuple[str, str] | None:

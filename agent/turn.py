@@ -34,6 +34,8 @@ class AssistantTurn:
     finish_reason: str | None = None
     usage: Usage = field(default_factory=Usage)
     """Of all `requests`: a failed one has been paid for as well."""
+    answer_usage: Usage = field(default_factory=Usage)
+    """Of the one that was answered: how long the prompt was, and how much was written."""
     first_token_seconds: float | None = None
     requests: int = 1
     extras: dict[str, Any] = field(default_factory=dict[str, Any])

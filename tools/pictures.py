@@ -5,6 +5,7 @@ A picture stands in every later prompt, and one that is encoded anew is another 
 
 import base64
 import io
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,10 +25,20 @@ MOST_PIXELS = 100_000_000
 _KEPT_FORMATS = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
 """Formats that every server which takes pictures takes; others become PNG."""
 
-_MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"BM", b"II*\x00", b"MM\x00*")
+MOST_SLENDER = 200
+"""A picture whose sides differ by more is refused: Qwen's preprocessing raises for it (`smart_resize` of Qwen2-VL in
+transformers), and a request that holds it fails for ever."""
+
+# A text may begin with "BM", hence the reserved bytes of a bitmap.
+_PICTURE = re.compile(
+    rb"\x89PNG\r\n\x1a\n|\xff\xd8\xff|GIF8[79]a|II\*\x00|MM\x00\*|RIFF.{4}WEBP|BM.{4}\x00{4}", re.DOTALL
+)
 _NOT_TAKEN = {
-    "PDF": ((b"%PDF-", 0),),
-    "video": ((b"ftyp", 4), (b"\x1aE\xdf\xa3", 0), (b"OggS", 0), (b"FLV\x01", 0), (b"\x00\x00\x01\xba", 0)),
+    "PDF": re.compile(rb"%PDF-"),
+    "video": re.compile(
+        rb"\x00.{3}ftyp|\x1aE\xdf\xa3|OggS\x00|FLV\x01|\x00\x00\x01\xba|RIFF.{4}AVI ",
+        re.DOTALL,
+    ),
 }
 
 
@@ -57,21 +68,12 @@ class Picture:
 
 def is_picture(data: bytes) -> bool:
     """Whether the bytes begin like a picture."""
-    return data.startswith(_MAGIC) or (data[:4] == b"RIFF" and data[8:12] == b"WEBP")
+    return _PICTURE.match(data) is not None
 
 
 def other_medium(data: bytes) -> str | None:
     """`PDF` or `video` for what looks as if it could be shown, and cannot."""
-    if data[:4] == b"RIFF" and data[8:12] == b"AVI ":
-        return "video"
-    return next(
-        (
-            medium
-            for medium, magics in _NOT_TAKEN.items()
-            if any(data[at : at + len(magic)] == magic for magic, at in magics)
-        ),
-        None,
-    )
+    return next((medium for medium, magic in _NOT_TAKEN.items() if magic.match(data)), None)
 
 
 def read_picture(data: bytes) -> Picture:
@@ -86,9 +88,12 @@ def read_picture(data: bytes) -> Picture:
             if picture.width * picture.height > MOST_PIXELS:
                 message = f"it has {picture.width} × {picture.height} pixels, which is too many"
                 raise PictureError(message)
+            if max(picture.size) > MOST_SLENDER * min(picture.size):
+                message = f"it has {picture.width} × {picture.height} pixels, which is too slender; cut a part out"
+                raise PictureError(message)
             media_type = _KEPT_FORMATS.get(picture.format or "")
             if media_type and max(picture.size) <= LONGEST_SIDE:
-                picture.verify()
+                picture.load()  # all of it, since what a server cannot read fails every request from here on
                 return Picture(media_type, data, *picture.size)
             upright = ImageOps.exif_transpose(picture)
             return _encoded(upright)

@@ -10,6 +10,7 @@ needs no interpreter there, and takes at most two round trips a call. Different 
 * a `view_range` that ends behind the end of the file shows what there is.
 """
 
+import asyncio
 import hashlib
 import re
 import shlex
@@ -106,7 +107,7 @@ class StrReplaceEditor:
         except IsADirectoryError:
             return ToolResult(neutralise(answers.is_directory(restore(arguments.path))), is_error=True)
         except _PictureFound as found:
-            return _shown_picture(restore(arguments.path), found.data)
+            return await _shown_picture(restore(arguments.path), found.data)
         return ToolResult(neutralise(text))
 
     async def _run(self, arguments: EditorParameters, sandbox: Sandbox) -> str:
@@ -222,9 +223,9 @@ def _with_line_ends_of(shown: str, old: str, new: str) -> tuple[str, str]:
     return old, new
 
 
-def _shown_picture(path: str, data: bytes) -> ToolResult:
+async def _shown_picture(path: str, data: bytes) -> ToolResult:
     try:
-        picture = read_picture(data)
+        picture = await asyncio.to_thread(read_picture, data)  # a large one takes seconds
     except PictureError as error:
         return ToolResult(neutralise(answers.no_picture(path, str(error))), is_error=True)
     return ToolResult(neutralise(answers.picture(path, picture.width, picture.height)), pictures=(picture,))

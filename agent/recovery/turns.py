@@ -13,10 +13,9 @@ _LONE_CLOSING = outside_code(rf"(?P<closing>(?:^{_CLOSING})|{_CLOSING}$)")
 def looks_cut(turn: AssistantTurn, output_limit: int | None) -> bool:
     """Whether the output limit, in tokens, broke the turn off.
 
-    vLLM without streaming calls a cut turn `tool_calls`, its arguments `{}`: only the count gives it away. The count
-    is of all requests of the turn, so one that had to be sent again may look cut and not be.
+    vLLM without streaming calls a cut turn `tool_calls`, its arguments `{}`: only the count gives it away.
     """
-    written = turn.usage.output_tokens
+    written = turn.answer_usage.output_tokens
     return turn.is_cut or (output_limit is not None and written is not None and written >= output_limit)
 
 

@@ -104,6 +104,8 @@ class RequestEvent(Record):
     messages: int
     bytes: int
     sha256: str
+    aside: Message | None = None
+    """The last of its messages, where it is no part of the conversation: what asks for a handover."""
 
 
 class ResponseEvent(Record):

@@ -84,10 +84,11 @@ class Desk:
 async def desk_at(url: str, directory: Path, **settings: Any) -> AsyncGenerator[Desk]:
     description = BackendDescription(
         base_url=url,
-        model="m",
+        model=settings.get("model", "m"),
         dialect=settings.get("dialect", "generic"),
-        sampling=THINKING,
+        sampling={**THINKING, **settings.get("sampling", {})},
         context_window=settings.get("window"),
+        vision=settings.get("vision"),
     )
     retry = RetryPolicy(attempts=settings.get("attempts", 2), first_wait=0.001)
     backend = ChatBackend(description, retry=retry, stall_timeout=30)

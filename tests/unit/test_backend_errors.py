@@ -74,7 +74,11 @@ class TestHttpErrors:
         assert len(heard) == 1
         assert wait <= heard[0] <= wait + policy.first_wait
 
-    @pytest.mark.parametrize("header", ["soon", "-1", "nan", "inf", "Wed, 21 Oct 2020 07:28:00 GMT", "Wed, 99 Oct"])
+    ENDLESS = "Wed, 21 Oct 2026 07:28:00 +" + "9" * 30
+
+    @pytest.mark.parametrize(
+        "header", ["soon", "-1", "nan", "inf", "Wed, 21 Oct 2020 07:28:00 GMT", "Wed, 99 Oct", ENDLESS]
+    )
     async def test_a_wait_that_is_none_is_passed_over(self, header: str) -> None:
         heard: list[float] = []
         busy = http_error(429, "", f"retry-after: {header}")
@@ -228,6 +232,14 @@ class TestContextOverflow:
         assert (failure.prompt_tokens, failure.context_window) == SIZES[server_name]
         assert failure.usage == (Usage(prompt_tokens=10, output_tokens=1) if form == "in-mid-stream" else Usage())
         assert len(server.requests) == 1
+
+    async def test_a_number_that_is_none_takes_nothing_from_it(self) -> None:
+        message = f"maximum context length: input token count ({'9' * 5_000})"
+        dialect = Dialect(name="own", title="one", overflow=Overflow(patterns=("maximum context",)))
+        async with faulty(http_error(400, {"error": {"message": message}})) as server:
+            failure = await failure_of(server.url, dialect=dialect)
+        assert isinstance(failure, ContextExhaustedError)
+        assert failure.prompt_tokens is None
 
     async def test_what_it_says_is_the_dialects_to_know(self) -> None:
         dialect = Dialect(name="own", title="one", overflow=Overflow(patterns=("no room at the inn",)))

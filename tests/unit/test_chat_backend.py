@@ -338,6 +338,22 @@ class TestUsageOfFailedRequests:
         async with faulty(BROKEN, http_error(503, ""), GOOD) as server:
             turn = await complete(server)
         assert (turn.usage, turn.requests) == (Usage(prompt_tokens=20, output_tokens=5), 3)
+        assert turn.answer_usage == Usage(prompt_tokens=10, output_tokens=2)
+
+    async def test_of_one_that_broke_off_before_its_counts_is_known_to_be_unknown(self) -> None:
+        begun = [STREAM_HEAD, delta(content="Hel")]
+        async with faulty(begun, http_error(503, ""), GOOD) as server:
+            turn = await complete(server)
+        assert turn.usage == Usage(prompt_tokens=10, output_tokens=2, unreported=1)
+
+    async def test_is_told_though_nobody_waits_any_more(self) -> None:
+        used: list[Usage] = []
+        answers = BROKEN, [STREAM_HEAD, delta(content="Hel"), usage(10, 1), Deed.STALL]
+        async with faulty(*answers) as server, backend_at(server.url) as backend:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.3):
+                    await backend.complete(conversation(), on_usage=used.append)
+        assert used == [Usage(prompt_tokens=10, output_tokens=3), Usage(prompt_tokens=10, output_tokens=1)]
 
     async def test_counts_before_a_failure_for_good(self) -> None:
         async with faulty(BROKEN, http_error(401, "")) as server:

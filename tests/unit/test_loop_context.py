@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conformance import Call, Reply, conformance_server, load_behaviour
 from faulty_server import DONE, STREAM_HEAD, Answer, delta, event, faulty, http_error
 from loop_desk import DONE_REPLY, Log, calling, desk_at, work
 from PIL import Image
 from scripted_client import bash
 
+from agent.dialects.registry import load_dialect
 from agent.loop import Instructions
-from results.records.events import MessageEvent, NoticeEvent, SegmentEvent
+from results.records.events import MessageEvent, NoticeEvent, RequestEvent, SegmentEvent
 from results.records.outcome import Outcome
 from results.steps import shown_entries
 from tools.pictures import read_picture
@@ -110,6 +112,92 @@ class TestAFullContext:
         )
         assert (outcome.exit, outcome.counts, outcome.detail) == ("finished", {"compaction": 1}, "")
         assert len(requests[3]["messages"]) < len(requests[2]["messages"]) + 1
+
+    async def test_the_response_to_a_handover_has_room_where_both_are_checked_together(self, tmp_path: Path) -> None:
+        behaviour = load_behaviour("vllm").changed("context", window=9_000)
+        counting = [Call("bash", {"command": f"seq {n}000 {n}200"}) for n in range(1, 7)]
+        replies = [*(Reply("I count.", "", [call]) for call in counting), Reply("Hm.", "Six steps are done.")]
+        settings: dict[str, Any] = {"dialect": "vllm", "model": behaviour.model, "window": 9_000}
+        limits = {**COMPACT, "steps": 7}
+        with conformance_server(behaviour, script=replies) as server:
+            async with desk_at(server.url, tmp_path, limits=limits, sampling={"max_tokens": 2_000}, **settings) as here:
+                outcome = await here.work()
+            assert [exchange.status for exchange in server.journal] == [200] * 8
+        assert (outcome.exit, outcome.counts) == ("limit:steps", {"compaction": 1})
+
+    async def test_a_window_that_a_refusal_names_is_kept_from_then_on(self, tmp_path: Path) -> None:
+        said = "request (6100 tokens) exceeds the available context size (6000 tokens)"
+        outcome, log, requests = await worked(
+            tmp_path,
+            running("echo a", 3_000),
+            running("echo b", 5_900),
+            http_error(400, {"error": {"message": said, "code": 400}}),
+            answer(2_500, content="Half is done."),
+            running("echo c", 2_600),
+            running("echo d", 5_500),
+            answer(5_600, content="More is done."),
+            answer(2_000, content="All done."),
+            limits=COMPACT,
+        )
+        assert (outcome.exit, outcome.counts["compaction"], len(requests)) == ("finished", 2, 8)
+        reasons = [event.reason for event in log.events if isinstance(event, SegmentEvent)]
+        assert "in the context of 6,000" in reasons[1]
+
+    async def test_a_handover_that_does_not_fit_is_made_of_the_beginning(self, tmp_path: Path) -> None:
+        overflow = http_error(400, {"error": {"message": "exceeds the available context size", "code": 400}})
+        outcome, _, requests = await worked(
+            tmp_path,
+            running("echo " + "x" * 9_000, 3_000),
+            running("echo b", 9_000),
+            overflow,
+            answer(3_100, content="Half is done."),
+            answer(2_000, content="All done."),
+            window=10_000,
+            limits=COMPACT,
+        )
+        assert (outcome.exit, outcome.counts) == ("finished", {"compaction": 1})
+        assert requests[3]["messages"][:-1] == requests[2]["messages"][: len(requests[3]["messages"]) - 1]
+        assert len(requests[3]["messages"]) < len(requests[2]["messages"])
+
+    async def test_a_handover_is_what_the_model_says_and_not_what_it_thinks(self, tmp_path: Path) -> None:
+        stranded = "<tool_call>\n<function=bash>\n<parameter=command>\nls\n</parameter>\n</function>\n</tool_call>"
+        _, _, requests = await worked(
+            tmp_path,
+            running("echo a", 3_000),
+            running("echo b", 9_000),
+            answer(9_100, content=f"<think>\nHm.\n</think>\n\nHalf is done.{stranded}"),
+            answer(2_000, content="All done."),
+            window=10_000,
+            limits=COMPACT,
+        )
+        assert requests[3]["messages"][1]["content"].endswith("handover:\n\nHalf is done.")
+
+    async def test_a_handover_that_is_empty_is_asked_for_again(self, tmp_path: Path) -> None:
+        outcome, log, requests = await worked(
+            tmp_path,
+            running("echo a", 3_000),
+            running("echo b", 9_000),
+            answer(9_100, reasoning_content="Hm."),
+            answer(9_100, content="Half is done."),
+            answer(2_000, content="All done."),
+            window=10_000,
+            limits=COMPACT,
+        )
+        assert (outcome.exit, outcome.steps) == ("finished", 3)
+        assert requests[2] == requests[3]
+        assert sum(response.usage.prompt_tokens or 0 for response in log.responses) == outcome.usage.prompt_tokens
+
+    async def test_what_asks_for_a_handover_is_in_the_trajectory(self, tmp_path: Path) -> None:
+        answers = running("echo a", 3_000), running("echo b", 9_000), answer(9_100, content="h"), answer(9, content="k")
+        _, log, requests = await worked(tmp_path, *answers, window=10_000, limits=COMPACT)
+        asides = [event.aside for event in log.events if isinstance(event, RequestEvent)]
+        assert asides == [None, None, requests[2]["messages"][-1], None]
+
+    async def test_a_limit_that_the_handover_reaches_ends_it(self, tmp_path: Path) -> None:
+        answers = running("echo a", 3_000), running("echo b", 9_000), answer(9_100, content="h"), answer(9, content="k")
+        limits = {**COMPACT, "tokens": 21_000}
+        outcome, _, requests = await worked(tmp_path, *answers, window=10_000, limits=limits)
+        assert (outcome.exit, len(requests)) == ("limit:tokens", 3)
 
     async def test_a_model_that_writes_no_handover_ends_at_the_limit(self, tmp_path: Path) -> None:
         answers = running("echo a", 3_000), running("echo b", 9_000), answer(9_100, reasoning_content="Hm.")
@@ -210,8 +298,10 @@ class TestAModelThatGoesInCircles:
         assert (outcome.exit, outcome.error) == ("limit:thinking", None)
         assert log.responses[0].received.reasoning
 
-    async def test_a_limit_on_thinking_is_kept(self, tmp_path: Path) -> None:
-        thoughts = [STREAM_HEAD, *(delta(reasoning_content=f"Thought {n} leads to {n * 7919}. ") for n in range(4_000))]
+    @pytest.mark.parametrize("field", ["reasoning_content", "content"])
+    async def test_a_limit_on_thinking_is_kept(self, tmp_path: Path, field: str) -> None:
+        begun = [STREAM_HEAD] if field == "reasoning_content" else [STREAM_HEAD, delta(content="<think>\n")]
+        thoughts = [*begun, *(delta(**{field: f"Thought {n} leads to {n * 7919}. "}) for n in range(4_000))]
         outcome, _, _ = await worked(tmp_path, thoughts, limits={"thinking_tokens": 500})
         assert outcome.exit == "limit:thinking"
 
@@ -233,6 +323,24 @@ class TestPictures:
             {"type": "text", "text": "What is it?"},
             {"type": "image_url", "image_url": {"url": shown.url}},
         ]
+
+    async def test_one_from_a_person_is_refused_where_the_model_sees_none(self, tmp_path: Path) -> None:
+        shown = read_picture(self.picture(tmp_path))
+        async with faulty(answer(10)) as server, desk_at(server.url, tmp_path, vision=False) as here:
+            outcome = await here.work(Instructions("s", "What is it?", (shown,)))
+        assert (outcome.exit, outcome.error, server.requests) == ("error", "backend", [])
+        assert "takes no pictures" in outcome.detail
+
+    async def test_none_goes_into_a_user_message_where_thinking_is_not_kept(self, tmp_path: Path) -> None:
+        self.picture(tmp_path)
+        arguments = json.dumps({"command": "view", "path": str(tmp_path / "green.png")})
+        call = {"index": 0, "id": "c", "function": {"name": "str_replace_editor", "arguments": arguments}}
+        forgetting = load_dialect("dashscope").thinking.forget
+        _, _, requests = await worked(
+            tmp_path, answer(10, tool_calls=[call]), answer(20, content="k"), dialect="dashscope", sampling=forgetting
+        )
+        assert [message["role"] for message in requests[1]["messages"]] == ["system", "user", "assistant", "tool"]
+        assert "cannot be shown" in requests[1]["messages"][-1]["content"]
 
     @pytest.mark.parametrize(("dialect", "place"), [("llama.cpp", "tool"), ("dashscope", "user"), ("generic", None)])
     async def test_one_from_a_tool_goes_where_it_costs_no_thinking(

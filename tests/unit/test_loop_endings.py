@@ -8,7 +8,7 @@ from typing import Any
 
 import psutil
 import pytest
-from faulty_server import DONE, STREAM_HEAD, Answer, delta, faulty
+from faulty_server import DONE, STREAM_HEAD, Answer, Deed, delta, faulty, usage
 from loop_desk import DONE_REPLY, calling, desk, desk_at, work
 from pydantic import BaseModel
 from scripted_client import bash, script
@@ -18,7 +18,7 @@ from agent.scripted.server import serve
 from results.records.events import (
     RetryEvent,
 )
-from results.records.usage import Prices
+from results.records.usage import HardwareCost, Prices
 from tools.tool import Access, ToolResult
 
 
@@ -41,6 +41,13 @@ class TestTheEnd:
     async def test_a_turn_that_filled_the_context_is_at_that_limit(self, tmp_path: Path) -> None:
         outcome, _ = await work(tmp_path, {"reasoning": "I think and", "finish_reason": "length"}, window=50)
         assert (outcome.exit, outcome.error) == ("limit:context", None)
+
+    async def test_a_turn_that_had_to_be_sent_again_does_not_count_twice_for_its_length(self, tmp_path: Path) -> None:
+        broken = [STREAM_HEAD, delta(content="Hel"), usage(12_000, 10)]
+        cut = [STREAM_HEAD, delta(content="Hel"), delta("length"), usage(12_000, 10), DONE]
+        async with faulty(broken, cut) as server, desk_at(server.url, tmp_path, window=20_000) as here:
+            outcome = await here.work()
+        assert (outcome.exit, outcome.usage.prompt_tokens) == ("limit:tokens", 24_000)
 
     async def test_a_prompt_that_no_longer_fits_is_at_that_limit_too(self, tmp_path: Path) -> None:
         replies = [calling(bash("echo kept > kept; seq 3000")), DONE_REPLY]
@@ -157,6 +164,16 @@ class TestLimits:
         async with desk(tmp_path, script(DONE_REPLY, first_token_delay=600), limits={"seconds": 0.3}) as here:
             outcome = await here.work()
         assert (outcome.exit, outcome.error, outcome.steps) == ("limit:time", None, 0)
+
+    async def test_what_was_used_until_then_is_counted(self, tmp_path: Path) -> None:
+        broken = [STREAM_HEAD, delta(content="Hel"), usage(600, 10)]
+        stalled = [STREAM_HEAD, delta(content="Hel"), Deed.STALL]
+        prices = Prices(hardware=HardwareCost(hour_price=3600.0))
+        settings: dict[str, Any] = {"limits": {"seconds": 0.5}, "prices": prices}
+        async with faulty(broken, stalled) as server, desk_at(server.url, tmp_path, **settings) as here:
+            outcome = await here.work()
+        assert (outcome.exit, outcome.usage.prompt_tokens, outcome.usage.unreported) == ("limit:time", 600, 1)
+        assert outcome.cost == pytest.approx(outcome.time.model, rel=0.05)
 
     async def test_a_limit_on_tokens_that_nobody_counts_is_an_error(self, tmp_path: Path) -> None:
         call = {"index": 0, "id": "a", "function": {"name": "bash", "arguments": '{"command": "true"}'}}

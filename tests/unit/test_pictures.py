@@ -56,6 +56,29 @@ def test_pdf_and_video_are_refused_by_name(data: bytes, medium: str) -> None:
         read_picture(data)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [b"BMI calculator\nweight = 70\n", b"let ftyp = 3;\n", b"int ftype(void);\n", b"OggSquish\n", b"RIFF-RAFF AVI \n"],
+)
+def test_a_text_that_begins_like_one_is_a_text(text: bytes) -> None:
+    assert not is_picture(text)
+    assert other_medium(text) is None
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "BMP"])
+def test_half_a_picture_is_none(kind: str) -> None:
+    target = io.BytesIO()
+    Image.effect_noise((200, 200), 60).convert("RGB").save(target, kind)
+    with pytest.raises(PictureError):
+        read_picture(target.getvalue()[: len(target.getvalue()) // 2])
+
+
+def test_one_that_vision_models_refuse_is_refused_here() -> None:
+    with pytest.raises(PictureError, match="slender"):
+        read_picture(encoded(1_000, 4))
+    assert read_picture(encoded(800, 4)).width == 800
+
+
 @pytest.mark.parametrize("data", [b"", b"text", encoded(30, 30)[:60], b"\x89PNG\r\n\x1a\n"])
 def test_what_is_no_picture_is_said_to_be_none(data: bytes) -> None:
     with pytest.raises(PictureError):

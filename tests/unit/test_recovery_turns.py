@@ -29,7 +29,8 @@ class TestLooksCut:
         self, finish_reason: str | None, written: int | None, limit: int | None, is_cut: bool
     ):
         assert (
-            looks_cut(AssistantTurn(finish_reason=finish_reason, usage=Usage(output_tokens=written)), limit) is is_cut
+            looks_cut(AssistantTurn(finish_reason=finish_reason, answer_usage=Usage(output_tokens=written)), limit)
+            is is_cut
         )
 
 

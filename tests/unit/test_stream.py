@@ -371,6 +371,24 @@ def test_moonshot_says_its_usage_in_the_choice() -> None:
     assert assemble(chunk, dialect=load_dialect("moonshot")).usage == TestUsage.WHOLE
 
 
+@pytest.mark.parametrize(
+    ("pieces", "heard"),
+    [
+        (["\n<th", "ink>a", "b</thi", "nk>c", "d"], "<think>ab</thi"),
+        (["<think>a</think>", "b"], ""),
+        (["I write ", "<think>", "a"], ""),
+        (["<thinking", "a"], ""),
+        (["", "<", "think>a", "b"], "<think>ab"),
+    ],
+)
+def test_a_guard_hears_thinking_within_the_content(pieces: list[str], heard: str) -> None:
+    guard = _Guard()
+    assembler = TurnAssembler(GENERIC, guard=guard)
+    for content in pieces:
+        assembler.add(piece(content=content))
+    assert "".join(guard.heard) == heard
+
+
 class TestBehaviours:
     @pytest.fixture(autouse=True)
     def dialect(self, monkeypatch: pytest.MonkeyPatch) -> Dialect:

@@ -88,7 +88,7 @@ class TestADisconnectAnywhere:
                 server.play([CHUNKED_HEAD, b"%x\r\n%b\r\n" % (len(sent), sent)], GOOD)
                 turn = await ask(backend)
                 assert turn.requests == len(server.requests) == (1 if len(sent) >= FINISHED else 2)
-                assert turn.usage == (Usage() if FINISHED <= len(sent) < COUNTED else COUNT)
+                assert turn.answer_usage == (Usage() if FINISHED <= len(sent) < COUNTED else COUNT)
 
     @pytest.mark.parametrize("deed", [Deed.RESET, Deed.STALL, Deed.PING])
     async def test_at_every_event_of_a_stream(self, deed: Deed) -> None:
