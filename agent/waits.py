@@ -5,6 +5,7 @@ server is dead.
 """
 
 import asyncio
+import math
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal
@@ -62,35 +63,55 @@ class StalledError(Exception):
 
 
 class Patience:
-    """Waits for one answer, as an `async with` around all that is awaited for it. Raises StalledError."""
+    """Waits for one answer, as an `async with` around all that is awaited for it. Raises StalledError.
+
+    Every token puts the end off, so that only writes a number down; one timer looks at it when the last end is there.
+    """
 
     def __init__(self, waits: Waits, step_started: float, awaited: Awaited) -> None:
         """`step_started` is the loop's time at which the step began whose `total` counts."""
         self._waits = waits
-        self._latest = None if waits.total is None else step_started + waits.total
+        self._latest = math.inf if waits.total is None else step_started + waits.total
         self._awaited: Awaited = awaited
-        self._timeout = asyncio.timeout_at(self._end_of_wait())
+        self._loop = asyncio.get_running_loop()
+        self._timeout = asyncio.timeout(None)
+        self._timer: asyncio.TimerHandle | None = None
+        self._end = self._end_of_wait()
 
     def now_for(self, awaited: Awaited) -> None:
         """The last thing has come; now wait for this. Another token is waited for anew, everything else once."""
-        if awaited != self._awaited or awaited == "next_token":
-            self._awaited = awaited
-            self._timeout.reschedule(self._end_of_wait())
+        if awaited == self._awaited and awaited != "next_token":
+            return
+        self._awaited = awaited
+        self._end = self._end_of_wait()
+        if self._timer and self._end < self._timer.when():
+            self._timer.cancel()
+            self._look()
 
     async def __aenter__(self) -> "Patience":
         await self._timeout.__aenter__()
+        self._look()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._timer:
+            self._timer.cancel()
         try:
             await self._timeout.__aexit__(kind, error, trace)
         except TimeoutError as timeout:
-            if self._latest is not None and self._timeout.when() == self._latest:
+            if self._end == self._latest:
                 raise StalledError(None, self._waits.total or 0.0) from timeout
             raise StalledError(self._awaited, self._waits.limit(self._awaited)) from timeout
 
+    def _look(self) -> None:
+        """End the wait if it is time; look again when it will be."""
+        if self._loop.time() >= self._end:
+            self._timer = None
+            self._timeout.reschedule(self._end)
+        else:
+            self._timer = self._loop.call_at(self._end, self._look)
+
     def _end_of_wait(self) -> float:
-        end = asyncio.get_running_loop().time() + self._waits.limit(self._awaited)
-        return end if self._latest is None else min(end, self._latest)
+        return min(self._loop.time() + self._waits.limit(self._awaited), self._latest)
