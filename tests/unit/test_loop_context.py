@@ -43,6 +43,15 @@ def notices(log: Log) -> list[NoticeEvent]:
     return [event for event in log.events if isinstance(event, NoticeEvent)]
 
 
+COMPACTED = (
+    running("echo " + "x" * 9_000, 3_000),
+    running("echo b", 9_000),
+    answer(9_100, content="Half is done."),
+    answer(2_000, content="All done."),
+)
+"""Two steps fill the context, a handover, and the end."""
+
+
 class TestAFullContext:
     async def test_stop_is_the_default(self, tmp_path: Path) -> None:
         outcome, _, requests = await worked(tmp_path, running("echo a > a", 9_000), answer(1), window=10_000)
@@ -51,35 +60,19 @@ class TestAFullContext:
         assert (tmp_path / "a").exists()
 
     async def test_compact_goes_on_with_a_handover_and_the_end_of_the_conversation(self, tmp_path: Path) -> None:
-        outcome, _, requests = await worked(
-            tmp_path,
-            running("echo " + "x" * 9_000, 3_000),
-            running("echo b", 9_000),
-            answer(9_100, content="Half is done: b."),
-            answer(2_000, content="All done."),
-            window=10_000,
-            limits=COMPACT,
-        )
+        outcome, _, requests = await worked(tmp_path, *COMPACTED, window=10_000, limits=COMPACT)
         assert (outcome.exit, outcome.steps, outcome.counts["compaction"]) == ("finished", 3, 1)
         handover, next_one = requests[2]["messages"], requests[3]["messages"]
         assert handover[:-1] == [*requests[1]["messages"], *handover[4:6]]
         assert handover[-1]["role"] == "user"
         assert [message["role"] for message in next_one] == ["system", "user", "assistant", "tool"]
         assert next_one[1]["content"].startswith("Mend it.")
-        assert "Half is done: b." in next_one[1]["content"]
+        assert "Half is done." in next_one[1]["content"]
         assert next_one[2:] == handover[4:6]
         assert next_one[2]["reasoning_content"] == "I run echo b."
 
     async def test_everything_stays_in_the_trajectory(self, tmp_path: Path) -> None:
-        _, log, requests = await worked(
-            tmp_path,
-            running("echo " + "x" * 9_000, 3_000),
-            running("echo b", 9_000),
-            answer(9_100, content="Half is done."),
-            answer(2_000, content="All done."),
-            window=10_000,
-            limits=COMPACT,
-        )
+        _, log, requests = await worked(tmp_path, *COMPACTED, window=10_000, limits=COMPACT)
         [segment] = [event for event in log.events if isinstance(event, SegmentEvent)]
         assert (segment.number, segment.dropped, segment.kept, segment.prompt_tokens) == (2, 2, 2, 9_100)
         behind = log.events[log.events.index(segment) + 1 :]
@@ -88,15 +81,7 @@ class TestAFullContext:
         assert {"segment"} <= {entry.kind for entry in shown_entries(log.events, 10_000)}
 
     async def test_the_usage_of_the_handover_is_counted(self, tmp_path: Path) -> None:
-        outcome, _, _ = await worked(
-            tmp_path,
-            running("echo " + "x" * 9_000, 3_000),
-            running("echo b", 9_000),
-            answer(9_100, content="h"),
-            answer(2_000, content="All done."),
-            window=10_000,
-            limits=COMPACT,
-        )
+        outcome, _, _ = await worked(tmp_path, *COMPACTED, window=10_000, limits=COMPACT)
         assert outcome.usage.prompt_tokens == 3_000 + 9_000 + 9_100 + 2_000
 
     async def test_an_overflow_that_nobody_foresaw_is_compacted_too(self, tmp_path: Path) -> None:
