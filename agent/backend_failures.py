@@ -14,6 +14,7 @@ import httpx2
 import openai
 
 from agent.backend import BackendError, BackendUnreachableError, ContextExhaustedError
+from agent.backend_choice import KEY_VARIABLE
 from agent.dialects.dialect import Dialect
 from agent.dialects.patterns import matches_any
 from agent.overflow import read_overflow
@@ -22,6 +23,7 @@ from results.visible_text import one_line
 
 _MESSAGE_LENGTH = 500
 _SHORTEST_SECRET = 8
+_KEY_ADVICE = f"; a key is taken from the variable {KEY_VARIABLE}, or from the one that --api-key-env names"
 
 _SILENCES: Mapping[Awaited, str] = {
     "headers": "sent no headers for {:g} seconds: is its only slot busy, or does it read a long prompt?",
@@ -86,7 +88,8 @@ class FailureReader:
             size = read_overflow(said, error.body)
             return ContextExhaustedError(sentence, prompt_tokens=size.prompt, context_window=size.window)
         answered = f"answered {status}" if isinstance(error, openai.APIStatusError) else "sent an error in its answer"
-        failure = BackendError(f"{self._where} {answered}: {self._clean(said)}")
+        advice = _KEY_ADVICE if status == 401 else ""
+        failure = BackendError(f"{self._where} {answered}: {self._clean(said)}{advice}")
         may_pass = status is None or status in self._dialect.failures.passing
         if may_pass and not matches_any(self._dialect.failures.hopeless, text):
             return TransientError(failure, _retry_after(error))

@@ -52,7 +52,7 @@ def read_models(server: Server, key_variable: str, *, optional: bool) -> list[Se
     if not reply.is_good:
         if optional and reply.status in _WITHOUT_LIST:
             return []
-        raise _explain_status(url, reply.status, key_variable)
+        raise _explain_status(server, reply.status, key_variable)
     try:
         return _ModelList.model_validate_json(reply.content).data
     except ValidationError as error:
@@ -75,10 +75,11 @@ def choose_model(url: str, models: Sequence[ServedModel], wanted: str | None) ->
     raise BackendChoiceError(message)
 
 
-def _explain_status(url: str, status: int, key_variable: str) -> Exception:
-    answers = f"the backend at {url} answers {status} to a question for its models"
+def _explain_status(server: Server, status: int, key_variable: str) -> Exception:
+    answers = f"the backend at {server.url} answers {status} to a question for its models"
     if status in (401, 403):
-        return BackendChoiceError(f"{answers}: it wants another key; it gets what {key_variable} holds")
+        another, first = f"another key; it gets what {key_variable} holds", f"a key: put it into {key_variable}"
+        return BackendChoiceError(f"{answers}: it wants {another if server.key else first}")
     if status in (429, 502, 503, 504):
         return BackendUnreachableError(f"{answers}: it is busy, or still loads its model; try again in a while")
     if status >= 500:

@@ -37,7 +37,8 @@ async def check_thinking(backend: Backend, needs: Collection[ThinkingNeed]) -> D
     The answer is *cannot tell* for a scripted backend, which says nothing but its script. Raises
     BackendUnreachableError if nobody answers.
     """
-    return await examine(backend, only=needs)
+    # With patience: a server that loads its model first, or works for somebody else, is no reason not to start.
+    return await examine(backend, only=needs, long=True)
 
 
 def require_thinking(report: DoctorReport) -> None:

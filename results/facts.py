@@ -138,7 +138,7 @@ def _doctor(sessions: Sequence[SessionRecord]) -> Iterator[Fact]:
         found = {title: session.doctor.finding(check) for check, title in titles.items()}
         answers = [f"{title} {finding.answer}" for title, finding in found.items() if finding]
         yield "thinking", one_line(", ".join(answers) or wording.UNKNOWN)
-    if any(session.allow_lost_thinking for session in sessions):
+    if any(session.allow_lost_thinking and session.doctor and session.doctor.lost for session in sessions):
         yield "", "started although the backend loses thinking that it needs (--allow-lost-thinking)"
 
 

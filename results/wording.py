@@ -149,6 +149,7 @@ _HAPPENINGS = {
     "cut_call": ("call", "cut off and not run"),
     "opening_tag_missing": ("call", "without its opening tag"),
     "inline_thinking": ("turn", "with thinking split off from the text"),
+    "inline_thinking_rewritten": ("turn", "whose thinking within the text went back with other line ends"),
     "empty_turn": ("empty turn", "asked again"),
     "missing_call_id": ("call", "without an id"),
     "repeated_call_id": ("call", "with the id of another"),

@@ -78,7 +78,7 @@ def other_medium(data: bytes) -> str | None:
 
 def read_picture(data: bytes) -> Picture:
     """Read a picture, and make it smaller if it has to be. Raises PictureError."""
-    from PIL import Image, ImageOps
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     if medium := other_medium(data):
         message = f"it is a {medium}, and only pictures can be shown (PNG, JPEG, WebP, GIF)"
@@ -99,6 +99,8 @@ def read_picture(data: bytes) -> Picture:
             return _encoded(upright)
     except PictureError:
         raise
+    except UnidentifiedImageError as error:  # its own words name an object in memory
+        raise PictureError("it is no picture that can be read") from error
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         message = f"it is no picture that can be read: {error}"
         raise PictureError(message) from error

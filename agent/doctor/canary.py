@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from agent.dialects.dialect import Dialect
 from agent.doctor.filler import digits
-from agent.turn import AssistantTurn, ToolCall, sent_turn
+from agent.turn import IN_CONTENT, AssistantTurn, ToolCall, sent_turn
 from results.records.doctor import TOOL_TURNS
 from results.records.events import Message
 
@@ -56,11 +56,11 @@ class Canary:
         return self.second is not None and self.second in _SEPARATORS.sub("", text)
 
 
-def invented(dialect: Dialect) -> Canary:
-    """A turn that no model said, with random numbers."""
+def invented(dialect: Dialect, *, inline: bool = False) -> Canary:
+    """A turn that no model said, with random numbers. `inline`: its thinking came within the content."""
     first, second = digits(DIGITS), digits(DIGITS)
     thinking = _thinking(first, second)
-    told = _turn(thinking, f"The first number is {first}.", dialect, call=1)
+    told = _turn(thinking, f"The first number is {first}.", _field(dialect, inline=inline), call=1)
     return Canary(told, replace(told, reasoning="Well then."), len(thinking) // _CHARACTERS_A_TOKEN, second)
 
 
@@ -76,17 +76,18 @@ def history(question: str, told: AssistantTurn, dialect: Dialect) -> list[Messag
     the person asks, in a new message.
     """
     sent = sent_turn(told, 1, dialect)
+    field = told.reasoning_field or _field(dialect)
     messages: list[Message] = [{"role": "user", "content": TASK}, sent.message]
     ids = [call.id for call in sent.calls]
     if question == TOOL_TURNS:
-        asked = sent_turn(_turn("I ask for the next one.", "I ask for the next question.", dialect, call=2), 2, dialect)
+        asked = sent_turn(_turn("I ask for the next one.", "I ask for the next question.", field, call=2), 2, dialect)
         return [
             *messages,
             *_results(ids, "Question 1 of 2: there is none. Ask for the next one."),
             asked.message,
             *_results([call.id for call in asked.calls], f"Question 2 of 2: {_QUESTION}"),
         ]
-    done = sent_turn(_turn("That was all.", "There is no question yet.", dialect), 2, dialect)
+    done = sent_turn(_turn("That was all.", "There is no question yet.", field), 2, dialect)
     return [
         *messages,
         *_results(ids, "There is no question yet. The person will ask."),
@@ -95,13 +96,17 @@ def history(question: str, told: AssistantTurn, dialect: Dialect) -> list[Messag
     ]
 
 
-def _turn(thinking: str, content: str, dialect: Dialect, call: int | None = None) -> AssistantTurn:
+def _field(dialect: Dialect, *, inline: bool = False) -> str | None:
     received = dialect.reasoning.received
+    return IN_CONTENT if inline else received[0] if received else None
+
+
+def _turn(thinking: str, content: str, field: str | None, call: int | None = None) -> AssistantTurn:
     # Nine letters and digits: the templates of Mistral's models refuse any other id.
     calls = () if call is None else (ToolCall(f"call{call:05}", TOOL["function"]["name"], '{"topic": "the numbers"}'),)
     return AssistantTurn(
         reasoning=thinking,
-        reasoning_field=received[0] if received else None,
+        reasoning_field=field,
         content=content,
         tool_calls=calls,
         finish_reason="tool_calls" if calls else "stop",

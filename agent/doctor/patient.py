@@ -107,6 +107,12 @@ class Patient:
         return any(_shows_thinking(reply) for reply in self.replies if reply.thinking)
 
     @property
+    def thinks_inline(self) -> bool:
+        """Whether thinking has come within the content, and not in a field of its own."""
+        turns = [reply.turn for reply in self.replies if reply.thinking]
+        return any(split_inline_thinking(turn)[1] for turn in turns) and not any(turn.reasoning for turn in turns)
+
+    @property
     def seals_thinking(self) -> bool:
         """Whether thinking came that nobody can read, to be sent back as it is."""
         return any(reply.turn.extras and not _shows_thinking(reply) for reply in self.replies if reply.thinking)

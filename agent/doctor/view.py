@@ -7,6 +7,7 @@ import contextlib
 import os
 from typing import TextIO
 
+from agent.dialects.registry import dialect_names, is_own
 from agent.doctor.examination import recognised_by
 from results.records.doctor import DoctorReport, Finding, Status
 from results.records.events import BackendDescription
@@ -83,9 +84,14 @@ def summary(report: DoctorReport) -> str:
     counts = {status: sum(one.status == status for one in report.findings) for status in _WORDS}
     lines = [f"{counts['pass']} pass, {counts['fail']} fail, {counts['cannot_tell']} cannot tell"]
     if counts["fail"]:
-        lines.append(f"how to launch this server well: docs/backends/{report.backend.dialect}.md")
+        lines.append(f"how to launch this server well: docs/backends/{_page(report.backend.dialect)}.md")
     if report.lost:
         lines.append(f"earlier thinking is LOST: {', '.join(one.title for one in report.lost)} (exit 1)")
     elif counts["fail"]:
         lines.append("no earlier thinking was seen to be lost (exit 0, though something failed)")
     return "\n".join(lines)
+
+
+def _page(dialect: str) -> str:
+    """The page about it; a person's own dialect has none but the one about such dialects."""
+    return dialect if dialect in dialect_names() and not is_own(dialect) else "own"

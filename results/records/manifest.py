@@ -94,7 +94,7 @@ class SessionRecord(Record):
     doctor: DoctorReport | None = None
     """What was found out about the backend before the start; None where nobody looked."""
     allow_lost_thinking: bool = False
-    """The run was started although the backend loses thinking that it needs."""
+    """The run was to start even if the backend loses thinking that it needs; `doctor` says whether it does."""
 
 
 class Group(Record):

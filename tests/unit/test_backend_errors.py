@@ -92,6 +92,7 @@ class TestHttpErrors:
         [
             (400, {"error": {"message": "Unknown field.", "code": 400}}, "Unknown field."),
             (401, {"error": {"message": "Invalid API Key", "type": "authentication_error"}}, "Invalid API Key"),
+            (401, {"error": {"message": "No auth credentials found"}}, "UNBROKEN_API_KEY"),
             (401, {"error": {"message": f"Incorrect key {KEY} given"}}, "Incorrect key [API key] given"),
             (403, "", "403"),
             (404, {"detail": "Not Found"}, "Not Found"),

@@ -137,8 +137,8 @@ async def test_server_without_a_list_of_models_needs_a_name():
 @pytest.mark.parametrize(
     ("status", "kind", "words"),
     [
-        ("401 Unauthorized", BackendChoiceError, "it gets what UNBROKEN_API_KEY holds"),
-        ("403 Forbidden", BackendChoiceError, "it gets what UNBROKEN_API_KEY holds"),
+        ("401 Unauthorized", BackendChoiceError, "it wants a key: put it into UNBROKEN_API_KEY"),
+        ("403 Forbidden", BackendChoiceError, "it wants a key: put it into UNBROKEN_API_KEY"),
         ("503 Service Unavailable", BackendUnreachableError, "still loads its model"),
         ("429 Too Many Requests", BackendUnreachableError, "busy"),
         ("500 Internal Server Error", BackendError, "its own log says why"),
@@ -150,6 +150,15 @@ async def test_refusal_says_what_to_do(status: str, kind: type[Exception], words
         await opened(url)
     assert url in str(failure.value)
     assert type(failure.value) is kind
+
+
+async def test_a_wrong_key_is_told_from_none(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("UNBROKEN_API_KEY", "sk-of-another-house")
+    with (
+        answering(http("", "401 Unauthorized")) as (url, _),
+        pytest.raises(BackendChoiceError, match="it gets what UNBROKEN_API_KEY holds"),
+    ):
+        await opened(url)
 
 
 @pytest.mark.parametrize(

@@ -58,12 +58,20 @@ def test_another_failure_exits_0_and_says_so():
     assert "exit 0, though something failed" in result.stdout.splitlines()[-1]
 
 
+def test_a_dialect_of_ones_own_is_sent_to_a_page_that_there_is(tmp_path: Path):
+    (tmp_path / "our-gateway.toml").write_text('name = "our-gateway"\ntitle = "ours"\nextends = "llama.cpp"\n')
+    own = ("--dialect", str(tmp_path / "our-gateway.toml"))
+    result = examine("llama.cpp", "--check", "tool_call", *own, faults=[Fault.CALLS_IN_CONTENT])
+    assert "docs/backends/own.md" in result.stdout
+
+
 def test_json_is_the_report_and_nothing_else():
     result = examine("vllm", "--json", "--check", "reach", "--check", "tool_turns")
     report = DoctorReport.model_validate(json.loads(result.stdout))
     assert [finding.check for finding in report.findings] == ["reach", "tool_turns"]
     assert report.backend.dialect == "vllm"
     assert "recognised" in report.recognised_by
+    assert "thinking" not in report.backend.stated  # which nobody gave on the command line
 
 
 def test_json_and_lost_thinking_go_together():
@@ -144,6 +152,12 @@ class TestBeforeAnEval:
             report = await check_thinking(backend, BOTH)
         require_thinking(report)
         assert {finding.answer for finding in report.findings} == {"cannot tell"}
+
+    async def test_a_server_that_loads_its_model_first_stops_nothing(self, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setattr("agent.doctor.patient.LONGEST_WAIT", 0.3)
+        loading = ActiveFault(kind=Fault.STALL_BEFORE_HEADERS, seconds=0.6, times=1)
+        report, _ = await preflight("llama.cpp", ("tool_turns",), [loading])
+        assert [finding.answer for finding in report.findings] == ["kept"]
 
     async def test_nobody_there_is_told_as_that(self):
         with conformance_server("llama.cpp") as server:

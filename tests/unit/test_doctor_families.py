@@ -1,7 +1,7 @@
 """The doctor is right about every server family while it is healthy."""
 
 import pytest
-from conformance.behaviour import families
+from conformance.behaviour import families, load_behaviour
 from doctor_desk import examined
 
 from results.records.doctor import CARRIES_NONE, KEPT, LOST, NO_THINKING
@@ -10,13 +10,13 @@ QUESTIONS = ("tool_turns", "user_message")
 
 KEEPS_BOTH = (KEPT, KEPT)
 MEMORY = {
-    "generic": (LOST, LOST),  # no parser: thinking comes inline, and is read back from nowhere else
+    "generic": (KEPT, LOST),  # no parser: thinking comes inline, and goes back inline
     "lmstudio": (KEPT, LOST),
     "ollama": (KEPT, LOST),
     "openai": (CARRIES_NONE, CARRIES_NONE),
 }
 NOT_PASSED = {
-    "generic": {"thinking_on", "thinking_off", "tool_turns", "user_message", "cache"},
+    "generic": {"thinking_on", "thinking_off", "user_message", "cache"},
     "gemini-compat": {"cache"},
     "lmstudio": {"thinking_off", "user_message", "cache"},
     "mlx": {"overflow"},
@@ -88,3 +88,18 @@ async def test_no_prompt_of_two_checks_begins_alike():
         exchange.prompt.text.partition("Examination ")[2][:8] for exchange in found.server.journal if exchange.prompt
     ]
     assert len(opened) == len(set(opened)) >= 4
+
+
+async def test_more_cached_tokens_than_the_prompt_has_give_no_speed_of_reading():
+    behaviour = load_behaviour("llama.cpp").changed(
+        "usage",
+        fields={
+            "prompt_tokens": "prompt",
+            "completion_tokens": "completion",
+            "prompt_tokens_details.cached_tokens": "total",
+        },
+    )
+    found = await examined(behaviour, only=["speed"])
+    assert "first token" in found["speed"].answer
+    assert "reads" not in found["speed"].answer
+    assert min(found.report.figures.values()) >= 0

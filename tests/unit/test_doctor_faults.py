@@ -5,6 +5,7 @@ from typing import NamedTuple
 import pytest
 from conformance.behaviour import load_behaviour
 from conformance.faults import ActiveFault, Fault
+from conformance.responder import Reply
 from doctor_desk import SILENT, examined
 
 from results.records.doctor import CANNOT_TELL, KEPT, LOST
@@ -148,6 +149,13 @@ class TestTokensDecideWhereTheModelSaysNothing:
         found = await examined("llama.cpp", *faults, only=["tool_turns"], script=SILENT)
         assert found["tool_turns"].answer == answer
 
+    async def test_a_count_that_cannot_be_that_of_the_prompt_proves_no_loss(self):
+        behaviour = load_behaviour("ollama").changed(
+            "usage", fields={"prompt_tokens": "zero", "completion_tokens": "completion"}
+        )
+        found = await examined(behaviour, only=["tool_turns", "user_message"], script=SILENT)
+        assert found.answers("tool_turns", "user_message") == (CANNOT_TELL, CANNOT_TELL)
+
     @pytest.mark.parametrize(("fault", "answer"), [(None, KEPT), (Fault.REASONING_INPUT_IGNORED, LOST)])
     async def test_counts_without_the_cached_part_mislead_nobody(self, fault: Fault | None, answer: str):
         behaviour = load_behaviour("ollama").changed(
@@ -178,3 +186,21 @@ class TestAModelThatDoesNotThink:
         found = await examined("vllm", *faults, only=["tool_turns", "user_message"])
         assert found.answers("tool_turns", "user_message") == ("no thinking in this mode",) * 2
         assert found.report.lost == []
+
+
+class TestThinkingInTheContent:
+    """A server that is not known more closely, without a parser: the product sends inline what came inline.
+
+    That it may be lost then as well shows in the family itself, which forgets at a new message of the user.
+    """
+
+    READ = load_behaviour("generic").changed("preserve", mode="always")
+
+    @pytest.mark.parametrize("script", [(), SILENT])
+    async def test_it_is_kept_where_the_template_reads_it_there(self, script: list[Reply]):
+        found = await examined(self.READ, only=["tool_turns", "user_message"], script=script)
+        assert found.answers("tool_turns", "user_message") == (KEPT, KEPT)
+
+    async def test_each_question_is_asked_that_way_by_itself_too(self):
+        found = await examined(self.READ, only=["user_message"])
+        assert found["user_message"].answer == KEPT

@@ -73,6 +73,12 @@ def test_half_a_picture_is_none(kind: str) -> None:
         read_picture(target.getvalue()[: len(target.getvalue()) // 2])
 
 
+def test_what_is_none_is_said_in_words_for_a_person() -> None:
+    with pytest.raises(PictureError, match="no picture that can be read") as caught:
+        read_picture(b"plain text, whatever its name")
+    assert "0x" not in str(caught.value)
+
+
 def test_one_that_vision_models_refuse_is_refused_here() -> None:
     with pytest.raises(PictureError, match="slender"):
         read_picture(encoded(1_000, 4))

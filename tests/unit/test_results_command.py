@@ -13,6 +13,8 @@ import pytest
 
 GOLDEN = Path(__file__).parents[1] / "data" / "golden_run_format_1"
 RUN = "20261124-125800-demo-careful-3f9a"
+GOLDEN_2 = GOLDEN.with_name("golden_run_format_2")
+RUN_2 = "20261130-160000-demo-kept-5c1e"
 TRIALS = Path(RUN) / "trials"
 LEDGER_2 = TRIALS / "tiny__ledger-2-f0dfcfd9" / "1"
 
@@ -205,3 +207,11 @@ def test_help_loads_nothing_heavy():
         "assert not heavy, heavy\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True, cwd=Path(__file__).parents[2])
+
+
+@pytest.mark.parametrize(("answer", "says_so"), [("lost", True), ("kept", False)])
+def test_a_run_that_was_allowed_to_lose_thinking_says_so_where_it_did(tmp_path: Path, answer: str, says_so: bool):
+    runs = Path(shutil.copytree(GOLDEN_2, tmp_path / "runs"))
+    sessions = runs / RUN_2 / "sessions.jsonl"
+    sessions.write_text(sessions.read_text("utf-8").replace('"answer":"lost"', f'"answer":"{answer}"'), "utf-8")
+    assert ("--allow-lost-thinking" in output("show", RUN_2, "--runs", str(runs))) == says_so

@@ -55,7 +55,7 @@ def doctor(
     asked = options.Asked(
         backend=backend,
         model=model,
-        thinking=thinking,
+        thinking=None if thinking else False,
         context=context,
         dialect=dialect,
         api_key_env=api_key_env,

@@ -32,9 +32,15 @@ from agent.turn import AssistantTurn
 from results.records.doctor import CARRIES_NONE, KEPT, LOST, NO_THINKING, TOOL_TURNS, USER_MESSAGE
 
 Tokens = Literal["differ", "equal", "between", "unknown"]
+WayBack = Literal["named", "inline", "sealed"]
+"""As text: under the dialect's names, or within the content, where it came and the dialect leaves it. Or as it is."""
 
 _ROUND = 16
 """Tokens by which two counts of the same prompt may differ: another random number, a cached beginning left out."""
+
+_LEAST_PROMPT = 64
+"""Tokens. Each history has a task, a tool and a question, of more than 700 characters: less is no count of it (some
+gateways report 0, or always the same)."""
 
 
 async def tool_turns(patient: Patient) -> Answer:
@@ -61,10 +67,10 @@ async def _question(patient: Patient, question: str) -> Answer:
         return passed(CARRIES_NONE, f"{patient.dialect.title} takes no thinking back")
     if not patient.thinking:
         return passed(NO_THINKING, "thinking is turned off")
-    was_open = _is_open(patient)
+    way = _way_back(patient)
     evidence = await _examine(patient, question)
     await _make_it_think(patient)
-    if was_open and not _is_open(patient):
+    if _way_back(patient) != way:
         evidence = await _examine(patient, question)
     if _is_open(patient) and patient.most_hidden and not patient.has_thought:
         hidden = f"the model used {patient.most_hidden:,} tokens that the server does not show, so they cannot go back"
@@ -81,7 +87,8 @@ async def _question(patient: Patient, question: str) -> Answer:
 
 
 async def _examine(patient: Patient, question: str) -> _Evidence:
-    canary = invented(patient.dialect) if _is_open(patient) else await _lived(patient)
+    inline = _way_back(patient) == "inline"
+    canary = invented(patient.dialect, inline=inline) if _is_open(patient) else await _lived(patient)
     # The short one first: a server that counts only what it has not cached then shows too small a difference, never
     # one that is not there.
     before = await _brief_prompt(patient, question, canary.brief)
@@ -96,10 +103,17 @@ async def _examine(patient: Patient, question: str) -> _Evidence:
     return _Evidence(told, tokens, f"the model {said}; {counts}" if canary.second else counts)
 
 
+def _way_back(patient: Patient) -> WayBack:
+    """How thinking goes back, as far as it has been seen to come."""
+    reasoning = patient.dialect.reasoning
+    if patient.seals_thinking or not (reasoning.sent or reasoning.sent_inline):
+        return "sealed"
+    return "inline" if reasoning.inline == "keep" and patient.thinks_inline else "named"
+
+
 def _is_open(patient: Patient) -> bool:
     """Whether thinking goes back as text, which we can make up, unlike what a server has sealed."""
-    reasoning = patient.dialect.reasoning
-    return (bool(reasoning.sent) or reasoning.sent_inline) and not patient.seals_thinking
+    return _way_back(patient) != "sealed"
 
 
 async def _lived(patient: Patient) -> Canary:
@@ -125,7 +139,9 @@ async def _ask(
     conversation = patient.conversation(messages, [TOOL], max_output=max_output)
     reply = await patient.ask(conversation)
     tokens = reply.prompt_tokens
-    return reply, await patient.backend.count(conversation) if tokens is None else tokens
+    if tokens is None or tokens < _LEAST_PROMPT:
+        tokens = await patient.backend.count(conversation)
+    return reply, tokens
 
 
 def _compare(before: int | None, after: int | None, estimate: int) -> Tokens:

@@ -59,7 +59,7 @@ def _figures(patient: Patient, name: str, size: int, reply: Reply) -> str:
     said = [f"first token {first:.2f} s"]
     patient.figures[f"ttft_{name}"] = first
     fresh = (usage.prompt_tokens or size) - (usage.cached_tokens or 0)
-    if first > 0:
+    if first > 0 and fresh > 0:
         patient.figures[f"prefill_{name}"] = fresh / first
         said.append(f"reads {fresh / first:,.0f}/s")
     rest = reply.seconds - first
