@@ -22,7 +22,8 @@ FAMILIES = {
     "openrouter", "deepseek", "moonshot", "openai", "gemini-compat", "generic",
 }  # fmt: skip
 CHECKS = {
-    "reasoning", "tool_turns", "user_message", "tool_call", "parallel_calls", "cache", "overflow", "context",
+    "reasoning",
+    "thinking_off", "tool_turns", "user_message", "tool_call", "parallel_calls", "cache", "overflow", "context",
     "output_cap", "images", "usage",
 }  # fmt: skip
 
