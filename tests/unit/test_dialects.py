@@ -22,9 +22,8 @@ FAMILIES = {
     "openrouter", "deepseek", "moonshot", "openai", "gemini-compat", "generic",
 }  # fmt: skip
 CHECKS = {
-    "reasoning",
-    "thinking_off", "tool_turns", "user_message", "tool_call", "parallel_calls", "cache", "overflow", "context",
-    "output_cap", "images", "usage",
+    "reasoning", "thinking_off", "tool_turns", "user_message", "tool_call", "parallel_calls", "cache", "overflow",
+    "context", "output_cap", "images", "usage",
 }  # fmt: skip
 
 Write = Callable[[str, str], Path]
