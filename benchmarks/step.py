@@ -1,6 +1,7 @@
 """A step: what the harness adds between two requests, early and late in a task, and what it holds in memory.
 
-Measured: a scripted backend, in a process of its own, plays a model that calls `bash` with `true` at every step.
+Measured: a scripted backend, in a process of its own, plays a model that calls `bash` with `true` at every step (and
+a number that `true` does not read, or the agent would rightly say that the model goes in circles).
 The overhead of step n is what that server sees: from the last byte of its response n to the arrival of request n+1,
 which takes in reading the response, recording it, running the command in a Docker container and putting the next
 request together. The server sends as fast as it can, so what a client still has to read by then counts against it.
@@ -15,12 +16,14 @@ trajectory written at every step, as its command `mini` does: the same server, i
 Memory: the most that was resident in the agent's own process until its end (VmHWM), in MB of 10^6 bytes.
 """
 
+import json
 import statistics
 import subprocess
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from benchmarks.commands import own_command, run_watched
 from benchmarks.measurement import Measurement, Options
@@ -40,19 +43,9 @@ CITED_OVERHEAD = {"Inspect": 306.0}
 CITED_MEMORY = {"Inspect": 130.0, "Harbor": 249.0}
 """The best of what was seen, in milliseconds and megabytes."""
 
-_SCRIPT = """\
-scripted: benchmark
-description: Calls bash with `true` for as long as it is asked.
-conversations:
-  - replies:
-      - reasoning: |-
-          The file has to be read before anything can be said about it, so that comes first. Then the failing test
-          shows which of the two branches is taken, and the edit goes there.
-        content: Let me look.
-        tool_calls:
-          - {name: bash, arguments: {command: "true"}}
-    repeat_last: true
-"""
+_THINKING = """\
+The file has to be read before anything can be said about it, so that comes first. Then the failing test
+shows which of the two branches is taken, and the edit goes there."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +77,20 @@ class _Figures:
         return self.late / self.early
 
 
+def _script() -> dict[str, Any]:
+    """A script, as JSON, which is YAML too."""
+    replies = [
+        {
+            "reasoning": _THINKING,
+            "content": "Let me look.",
+            "tool_calls": [{"name": "bash", "arguments": {"command": f"true {number}"}}],
+        }
+        for number in range(1, STEPS + 2)
+    ]
+    description = "Calls bash with `true` for as long as it is asked."
+    return {"scripted": "benchmark", "description": description, "conversations": [{"replies": replies}]}
+
+
 def run(options: Options) -> list[Measurement]:
     """Measure our agent, then mini's."""
     ours = _Figures.of([_measure(_run_ours) for _ in range(OWN_TASKS)])
@@ -112,7 +119,7 @@ def run(options: Options) -> list[Measurement]:
 def _measure(run_agent: Callable[[ScriptedServer, Path], int]) -> _Task:
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder) / "script.yaml"
-        script.write_text(_SCRIPT, "utf-8")
+        script.write_text(json.dumps(_script()), "utf-8")
         with serve_script(script) as server:
             peak = run_agent(server, Path(folder))
             return _Task(server.gaps(*EARLY), server.gaps(*LATE), peak)
