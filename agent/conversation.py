@@ -7,11 +7,14 @@ before can never change, a server's prefix cache always hits, and a request cost
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _CLOSING = b"]}"
+
+PIECE = 512 * 1024
+"""Bytes of a body that are handed over at a time."""
 
 
 class Conversation:
@@ -46,7 +49,20 @@ class Conversation:
 
     def request_body(self) -> bytes:
         """The body of the next request."""
-        return b"".join((self._buffer, _CLOSING))  # one copy: this is megabytes after some hundred turns
+        return b"".join((self._buffer, _CLOSING))
+
+    async def request_pieces(self) -> AsyncGenerator[bytes]:
+        """The body of the next request in pieces, as it is when the first of them is taken.
+
+        A body of megabytes in one piece is copied several times over on its way into a socket, each time into memory
+        that has never been touched; pieces of one size get the same memory again.
+        """
+        length = len(self._buffer)
+        for start in range(0, length, PIECE):
+            with memoryview(self._buffer)[start : min(start + PIECE, length)] as view:
+                piece = bytes(view)
+            yield piece
+        yield _CLOSING
 
     @property
     def request_bytes(self) -> int:

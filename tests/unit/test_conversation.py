@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.conversation import Conversation, encode, sendable
+from agent.conversation import PIECE, Conversation, encode, sendable
 
 HEAD = {"model": "m", "stream": True}
 TOOLS = [{"type": "function", "function": {"name": "bash", "parameters": {"z": 1, "a": 2}}}]
@@ -19,6 +19,30 @@ any_json = st.recursive(
     max_leaves=6,
 )
 any_message = st.dictionaries(any_text, any_json, max_size=4)
+
+
+async def pieces_of(conversation: Conversation) -> list[bytes]:
+    return [piece async for piece in conversation.request_pieces()]
+
+
+@pytest.mark.parametrize("length", [0, 10, PIECE - 20, PIECE, 3 * PIECE + 7])
+async def test_pieces_are_the_body_as_often_as_they_are_asked_for(length: int) -> None:
+    conversation = Conversation(HEAD, TOOLS)
+    conversation.append({"role": "user", "content": "ü" * (length // 2)})
+    pieces = await pieces_of(conversation)
+    assert b"".join(pieces) == conversation.request_body()
+    assert sum(map(len, pieces)) == conversation.request_bytes
+    assert await pieces_of(conversation) == pieces
+
+
+async def test_a_request_that_was_broken_off_does_not_hold_the_conversation() -> None:
+    conversation = Conversation(HEAD, TOOLS)
+    conversation.append({"role": "user", "content": "x" * 3 * PIECE})
+    begun = conversation.request_pieces()
+    first = await anext(begun)
+    conversation.append({"role": "user", "content": "y"})
+    await begun.aclose()
+    assert conversation.request_body().startswith(first)
 
 
 def read(conversation: Conversation) -> dict[str, Any]:
