@@ -17,7 +17,9 @@ T = TypeVar("T")
 
 OLDEST_API = "1.41"
 RUN_LABEL = "unbroken.run"
+TRIAL_LABEL = "unbroken.trial"
 OWNER_LABEL = "unbroken.owner"
+"""Its value is the text of a `runners.owner.Owner`."""
 
 
 class EngineUnavailableError(Exception):

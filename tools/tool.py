@@ -30,6 +30,8 @@ class ToolResult:
     exit_code: int | None = None
     pictures: tuple[Picture, ...] = ()
     """What the model is shown beside the text, where it can see."""
+    submitted: bool = False
+    """The model says with this call that its work is done: the trial ends as `submitted`."""
 
 
 class Tool(Protocol[Parameters_contra]):
