@@ -29,11 +29,7 @@ class ThinkingWatch(Protocol):
 
 
 class BackendError(Exception):
-    """A request failed for good; the message says what the server did. `usage` is what it reported before."""
-
-    def __init__(self, message: str, usage: Usage | None = None) -> None:
-        super().__init__(message)
-        self.usage = usage or Usage()
+    """A request failed for good; the message says what the server did."""
 
 
 class BackendUnreachableError(BackendError):
@@ -49,12 +45,11 @@ class ContextExhaustedError(BackendError):
     def __init__(
         self,
         message: str,
-        usage: Usage | None = None,
         *,
         prompt_tokens: int | None = None,
         context_window: int | None = None,
     ) -> None:
-        super().__init__(message, usage)
+        super().__init__(message)
         self.prompt_tokens = prompt_tokens
         self.context_window = context_window
 

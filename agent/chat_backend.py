@@ -8,11 +8,9 @@ import asyncio
 import contextlib
 import copy
 import json
-import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
-from urllib.parse import urlsplit
 
 import httpx2
 import openai
@@ -27,6 +25,7 @@ from tenacity import (
     wait_random,
 )
 
+from agent.addresses import http_client
 from agent.backend import BackendError, DeltaListener, RetryListener, ThinkingWatch, UsageListener
 from agent.backend_failures import FailureReader, TransientError
 from agent.conversation import Conversation, encode
@@ -44,7 +43,6 @@ from results.records.usage import Usage
 
 _COUNTING_TIMEOUT = 30.0
 _DRAIN_TIMEOUT = 0.1
-_THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True)
@@ -102,9 +100,8 @@ class ChatBackend:
         waits: Waits | None = None,
         retry: RetryPolicy | None = None,
         dialect: Dialect | None = None,
-        stall_timeout: float | None = None,
     ) -> None:
-        """`dialect` stands for the one that the description names; `stall_timeout` for `Waits.of_silence`.
+        """`dialect` stands for the one that the description names.
 
         Raises ValueError for a key that no HTTP header can hold.
         """
@@ -112,13 +109,13 @@ class ChatBackend:
             raise ValueError("the API key holds a character that no key has: a line end, or one beyond ASCII")
         self._description = description
         self._dialect = dialect or load_dialect(description.dialect)
-        self._waits = waits or (Waits() if stall_timeout is None else Waits.of_silence(stall_timeout))
+        self._waits = waits or Waits()
         self._retry = retry or RetryPolicy()
         self._failures = FailureReader(description.base_url, api_key, self._dialect)
         self._url = f"{description.base_url}/chat/completions"
         self._headers = {"Authorization": f"Bearer {api_key}", "Content-Type": "application/json"}
         self._timeout = openai.Timeout(None, connect=self._waits.connect)
-        self._http = _http_client(description.base_url)
+        self._http = http_client(description.base_url)
         self._client = AsyncOpenAI(
             base_url=description.base_url,
             api_key=api_key,
@@ -160,10 +157,8 @@ class ChatBackend:
                 with attempt:
                     turn = await self._request(step)
                     return replace(turn, usage=step.usage, answer_usage=turn.usage, requests=len(step.usages))
-        except (TransientError, BackendError) as error:
-            failure = self._given_up(error, step) if isinstance(error, TransientError) else error
-            failure.usage = step.usage
-            raise failure from error.__cause__
+        except TransientError as error:
+            raise self._given_up(error, step) from error.__cause__
         raise AssertionError("a retry either returns or raises")
 
     async def count(self, conversation: Conversation) -> int | None:
@@ -305,16 +300,6 @@ def _raise_error(answer: object, response: httpx2.Response) -> None:
     fields = cast("Mapping[str, Any]", answer)
     if body := fields.get("error") or (fields if fields.get("object") == "error" else None):
         raise openai.APIError("the answer is an error", response.request, body=body)
-
-
-def _http_client(url: str) -> httpx2.AsyncClient:
-    """A client that follows no redirect: one would carry the conversation to wherever it points."""
-    address = urlsplit(url)
-    if address.scheme == "http" and address.hostname in _THIS_MACHINE:
-        # A proxy of the environment is for the way out, and certificates, which take 70 ms to load, are for TLS.
-        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        return openai.DefaultAsyncHttpxClient(trust_env=False, verify=tls, follow_redirects=False)
-    return openai.DefaultAsyncHttpxClient(follow_redirects=False)
 
 
 def _tell_retry(state: RetryCallState, on_retry: RetryListener) -> None:

@@ -15,12 +15,13 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
 
+from agent.addresses import is_this_machine
+
 _LOCAL_TIMEOUT = 5.0
 _REMOTE_TIMEOUT = 30.0
 _AT_ONCE = 4
 """Small servers have room for five who wait; a sixth tries again after a second."""
 _LONGEST = 4 * 1024 * 1024
-_THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class Server:
     @property
     def is_local(self) -> bool:
         """Whether it runs on this machine."""
-        return self.host in _THIS_MACHINE
+        return is_this_machine(self.url)
 
     def ask(self, place: str, body: Mapping[str, Any] | None = None) -> Reply:
         """Ask, or repeat what was said. Raises OSError or http.client.HTTPException where there is no answer."""

@@ -44,8 +44,8 @@ class Reply:
 
     @property
     def prompt_tokens(self) -> int | None:
-        """Those of its prompt; None where the server does not say, or where failed tries count as well."""
-        return self.turn.usage.prompt_tokens if self.turn.requests == 1 else None
+        """Those of its prompt; None where the server does not say."""
+        return self.turn.answer_usage.prompt_tokens
 
     @property
     def text(self) -> str:

@@ -3,11 +3,12 @@
 llama.cpp has `/apply-template`; of vLLM, `/tokenize` and `/detokenize` one after the other do the same.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Literal, cast
-from urllib.parse import urlsplit
 
+from agent.addresses import http_client
 from agent.prefix.renderers import Message, Renderer, RendererError
 
 if TYPE_CHECKING:
@@ -16,23 +17,25 @@ if TYPE_CHECKING:
 TIMEOUT = 60.0
 """Seconds for one answer; a prompt of many thousand tokens takes well under one."""
 
-_THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
 Kind = Literal["apply-template", "tokenize"]
 
 
-class LlamaCppRenderer:
-    """Asks llama-server. Use as `async with`, or close it."""
+class _ServerRenderer(ABC):
+    """Use as `async with`, or close it."""
+
+    endpoint: str
 
     def __init__(self, root_url: str, key: str = "", model: str | None = None) -> None:
-        """`root_url` is the server's address without `/v1`. `model` is named where a router serves several."""
+        """`root_url` is the server's address without `/v1`. `model` is named where a server has several."""
         self._server = _Server(root_url, key)
         self._model = {} if model is None else {"model": model}
 
     @property
     def name(self) -> str:
         """The address."""
-        return f"{self._server.root}/apply-template"
+        return f"{self._server.root}{self.endpoint}"
 
+    @abstractmethod
     async def render(
         self,
         messages: Sequence[Message],
@@ -41,37 +44,23 @@ class LlamaCppRenderer:
         *,
         open_turn: bool,
     ) -> str:
-        """The prompt. Raises RendererError; llama-server takes a last message of the model for one to go on with."""
-        body = _request(messages, tools, template_flags, open_turn=open_turn)
-        answer = await self._server.post("/apply-template", {**self._model, **body})
-        return self._server.cell(answer, "prompt", str, "/apply-template")
+        """The prompt. Raises RendererError."""
 
     async def close(self) -> None:
         """Close the connection."""
         await self._server.close()
 
-    async def __aenter__(self) -> "LlamaCppRenderer":
+    async def __aenter__(self) -> "_ServerRenderer":
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
 
-class VllmRenderer:
-    """Asks vLLM. Use as `async with`, or close it.
+class LlamaCppRenderer(_ServerRenderer):
+    """Asks llama-server, which takes a last message of the model for one to go on with."""
 
-    Detokenising gives back what was tokenised where the tokenizer loses nothing, as byte-level ones (Qwen's) do.
-    """
-
-    def __init__(self, root_url: str, key: str = "", model: str | None = None) -> None:
-        """`root_url` is the server's address without `/v1`. `model` is needed where adapters are served."""
-        self._server = _Server(root_url, key)
-        self._model = {} if model is None else {"model": model}
-
-    @property
-    def name(self) -> str:
-        """The address."""
-        return f"{self._server.root}/tokenize"
+    endpoint = "/apply-template"
 
     async def render(
         self,
@@ -83,20 +72,29 @@ class VllmRenderer:
     ) -> str:
         """The prompt. Raises RendererError."""
         body = _request(messages, tools, template_flags, open_turn=open_turn)
-        answer = await self._server.post("/tokenize", {**self._model, **body, "add_special_tokens": False})
-        tokens = self._server.cell(answer, "tokens", list, "/tokenize")
+        answer = await self._server.post(self.endpoint, {**self._model, **body})
+        return self._server.cell(answer, "prompt", str, self.endpoint)
+
+
+class VllmRenderer(_ServerRenderer):
+    """Asks vLLM. Detokenising gives back what was tokenised where the tokenizer loses nothing, as Qwen's does."""
+
+    endpoint = "/tokenize"
+
+    async def render(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[Mapping[str, Any]],
+        template_flags: Mapping[str, Any],
+        *,
+        open_turn: bool,
+    ) -> str:
+        """The prompt. Raises RendererError."""
+        body = _request(messages, tools, template_flags, open_turn=open_turn)
+        answer = await self._server.post(self.endpoint, {**self._model, **body, "add_special_tokens": False})
+        tokens = self._server.cell(answer, "tokens", list, self.endpoint)
         answer = await self._server.post("/detokenize", {**self._model, "tokens": tokens})
         return self._server.cell(answer, "prompt", str, "/detokenize")
-
-    async def close(self) -> None:
-        """Close the connection."""
-        await self._server.close()
-
-    async def __aenter__(self) -> "VllmRenderer":
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
 
 
 @asynccontextmanager
@@ -166,7 +164,9 @@ class _Server:
         from agent.conversation import encode
 
         if self._client is None:
-            self._client = _client(self.root, self._key)
+            headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
+            headers["Content-Type"] = "application/json"
+            self._client = http_client(self.root, headers=headers, timeout=TIMEOUT)
         url = self.root + path
         try:
             answer = await self._client.post(url, content=encode(body))
@@ -195,12 +195,3 @@ class _Server:
         if self._client is not None:
             await self._client.aclose()
             self._client = None
-
-
-def _client(root: str, key: str) -> "httpx2.AsyncClient":
-    import httpx2
-
-    headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {key}"} if key else {})}
-    # A proxy of the environment is for the way out, not for a server on this machine.
-    local = urlsplit(root).hostname in _THIS_MACHINE
-    return httpx2.AsyncClient(headers=headers, timeout=TIMEOUT, trust_env=not local, follow_redirects=False)

@@ -12,6 +12,7 @@ from agent.chat_backend import ChatBackend, RetryPolicy
 from agent.conversation import Conversation
 from agent.turn import AssistantTurn
 from results.records.events import BackendDescription
+from results.records.usage import Usage
 
 KEY = "sk-very-secret-0123456789"
 POLICY = RetryPolicy(attempts=3, first_wait=0.001, longest_wait=0.01)
@@ -39,11 +40,14 @@ async def complete(server: FaultyServer, **settings: Any) -> AssistantTurn:
         return await backend.complete(conversation())
 
 
-async def failure_of(url: str, **settings: Any) -> BackendError:
-    """The failure, which is one sentence that names the address and keeps the key to itself."""
+async def failure_of(url: str, used: list[Usage] | None = None, **settings: Any) -> BackendError:
+    """The failure, which is one sentence that names the address and keeps the key to itself.
+
+    `used` takes what each try used.
+    """
     async with backend_at(url, **settings) as backend:
         with pytest.raises(BackendError) as caught:
-            await backend.complete(conversation())
+            await backend.complete(conversation(), on_usage=None if used is None else used.append)
     message = str(caught.value)
     assert url in message
     assert KEY not in message

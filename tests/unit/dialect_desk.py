@@ -21,6 +21,7 @@ from agent.dialects.dialect import Dialect
 from agent.recovery import split_inline_thinking
 from agent.request import request_head, wire_fields
 from agent.turn import AssistantTurn, SentTurn, sent_turn
+from agent.waits import Waits
 from results.records.events import BackendDescription
 
 KEY = "sk-test-0123456789"
@@ -150,7 +151,7 @@ async def backend_for(
 ) -> AsyncGenerator[ChatBackend]:
     """The product's backend; what it fails with is a failed check."""
     description = description_of(server, dialect, asked)
-    backend = ChatBackend(description, KEY, stall_timeout=30, retry=retry, dialect=dialect)
+    backend = ChatBackend(description, KEY, waits=Waits.of_silence(30), retry=retry, dialect=dialect)
     try:
         yield backend
     except BackendError as failure:

@@ -24,6 +24,7 @@ from agent.pictures import Places, following_message, places_for, result_content
 from agent.prefix.renderers import RendererError
 from agent.prefix.servers import open_server_renderer
 from agent.request import request_head
+from agent.waits import Waits
 from tools.pictures import Picture
 
 Check = Callable[[ConformanceServer, Dialect], Awaitable[None]]
@@ -197,7 +198,7 @@ async def check_sampling(server: ConformanceServer, dialect: Dialect) -> None:
 async def check_passing(server: ConformanceServer, dialect: Dialect) -> None:
     """A failure that may pass is tried again, any other is not."""
     description = description_of(server, dialect, Asked())
-    backend = ChatBackend(description, KEY, stall_timeout=30, retry=TWICE, dialect=dialect)
+    backend = ChatBackend(description, KEY, waits=Waits.of_silence(30), retry=TWICE, dialect=dialect)
     try:
         for status in sorted(PASSING | {400, 401, 403, 404, 422}):
             server.forget()
@@ -242,7 +243,7 @@ async def _failure(
 ) -> BackendError | None:
     """What comes of a prompt of that many words."""
     description = description_of(server, dialect, Asked(sampling=sampling))
-    backend = ChatBackend(description, KEY, stall_timeout=30, retry=retry, dialect=dialect)
+    backend = ChatBackend(description, KEY, waits=Waits.of_silence(30), retry=retry, dialect=dialect)
     conversation = _conversation(backend, "word " * words)
     for message in more:
         conversation.append(message)

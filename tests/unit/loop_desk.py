@@ -16,6 +16,7 @@ from agent.limits import Budget
 from agent.loop import Agent, Instructions
 from agent.scripted.script import Script
 from agent.scripted.server import serve
+from agent.waits import Waits
 from results.records.events import (
     BackendDescription,
     Event,
@@ -91,7 +92,7 @@ async def desk_at(url: str, directory: Path, **settings: Any) -> AsyncGenerator[
         vision=settings.get("vision"),
     )
     retry = RetryPolicy(attempts=settings.get("attempts", 2), first_wait=0.001)
-    backend = ChatBackend(description, retry=retry, stall_timeout=30)
+    backend = ChatBackend(description, retry=retry, waits=Waits.of_silence(30))
     sandbox = LocalSandbox(directory)
     log = Log()
     agent = Agent(

@@ -174,11 +174,12 @@ class TestSilence:
 
 class TestTheTimeOfAStep:
     async def test_ends_a_request_that_takes_longer(self) -> None:
+        used: list[Usage] = []
         waits = replace(LONG, total=0.3)
         async with faulty([STREAM_HEAD, delta(content="Hel"), usage(10, 1), Deed.STALL]) as server:
-            failure = await failure_of(server.url, waits=waits)
+            failure = await failure_of(server.url, used, waits=waits)
         assert "did not finish within the 0.3 seconds that a step may take" in str(failure)
-        assert failure.usage == Usage(prompt_tokens=10, output_tokens=1)
+        assert sum(used, Usage()) == Usage(prompt_tokens=10, output_tokens=1)
         assert len(server.requests) == 1
 
     async def test_is_not_slept_away(self) -> None:
@@ -233,12 +234,13 @@ class TestWholeAnswers:
             assert (await complete(server)).requests == 2
 
     async def test_the_usage_of_one_that_failed_is_counted(self) -> None:
+        used: list[Usage] = []
         failed = whole({"choices": [], "usage": {"prompt_tokens": 10, "completion_tokens": 3}})
         async with faulty(failed) as server:
-            failure = await failure_of(server.url)
+            await failure_of(server.url, used)
             server.play(failed, GOOD_WHOLE)
             turn = await complete(server)
-        assert failure.usage == Usage(prompt_tokens=30, output_tokens=9)
+        assert sum(used, Usage()) == Usage(prompt_tokens=30, output_tokens=9)
         assert turn.usage == Usage(prompt_tokens=20, output_tokens=5)
 
 
@@ -330,9 +332,10 @@ class TestBrokenStreams:
 
 class TestUsageOfFailedRequests:
     async def test_is_in_the_failure(self) -> None:
+        used: list[Usage] = []
         async with faulty(BROKEN) as server:
-            failure = await failure_of(server.url)
-        assert failure.usage == Usage(prompt_tokens=30, output_tokens=9)
+            await failure_of(server.url, used)
+        assert sum(used, Usage()) == Usage(prompt_tokens=30, output_tokens=9)
 
     async def test_is_in_the_turn_that_came_after_it(self) -> None:
         async with faulty(BROKEN, http_error(503, ""), GOOD) as server:
@@ -356,9 +359,10 @@ class TestUsageOfFailedRequests:
         assert used == [Usage(prompt_tokens=10, output_tokens=3), Usage(prompt_tokens=10, output_tokens=1)]
 
     async def test_counts_before_a_failure_for_good(self) -> None:
+        used: list[Usage] = []
         async with faulty(BROKEN, http_error(401, "")) as server:
-            failure = await failure_of(server.url)
-        assert failure.usage == Usage(prompt_tokens=10, output_tokens=3)
+            await failure_of(server.url, used)
+        assert sum(used, Usage()) == Usage(prompt_tokens=10, output_tokens=3)
 
 
 class TestCancellation:
