@@ -5,11 +5,11 @@ are what models were trained on; the sentences behind them, which say what to do
 """
 
 import re
-from collections import Counter, defaultdict
 from collections.abc import Iterator
 
+from tools.editor_closest import find_closest
 from tools.editor_view import CLIPPED, numbered
-from tools.file_text import PLACEHOLDER
+from tools.file_text import PLACEHOLDER, FileText
 
 EMPTY_OLD_STR = (
     "No replacement was performed, old_str is empty. Give the text to replace, or use `insert`: "
@@ -17,22 +17,86 @@ EMPTY_OLD_STR = (
 )
 MALFORMED_RANGE = "Invalid `view_range`. It should be a list of two integers, such as [11, 12]."
 RANGE_OF_DIRECTORY = "The `view_range` parameter is not allowed when `path` points to a directory."
+STRANGE_OUTPUT = "strange output of `find`, `tr`, `sort` or `sed`, one of which may be missing,"
+NOT_PERMITTED = ". `ls -ld` shows who may write to it and to its directory; `chmod u+w` lets the owner."
+PUT_BACK = ". The file is as it was before."
+NOTHING_LEFT = ". Nothing was created."
+SPOILT = ". The file has lost its content, which could not be put back either: make room, and look at it with `view`."
+WRITTEN_AS_UTF_8 = "the file holds bytes that are not UTF-8, and says nowhere what it is; new_str was written as UTF-8."
 
 _QUOTE_LIMIT = 1_000
 _LINE_NUMBERS_LISTED = 20
 _CLOSEST_LINES_SHOWN = 20
-_CLOSENESS = 1 / 3
-"""The share of `old_str`, in characters, that must be found before a place is called the most similar one."""
-_SEARCHABLE = 2_000_000
-"""Characters of a file in which looking for the most similar place takes no more than about a second."""
-_PLACES_OF_A_LINE = 5
-"""A line that `old_str` repeats more often, such as `}`, says nothing more about the place."""
 _VIEW_LINE = re.compile(r"^ *\d+\t", re.MULTILINE)
+
+
+def note(sentence: str) -> str:
+    """Something to know about an edit that was made, on a line of its own below the answer."""
+    return f"\nNote: {sentence}"
+
+
+def matched_tolerantly(first: int, last: int, differs_in_indentation: bool) -> str:
+    """Say that `old_str` was taken for what differs from it in whitespace."""
+    lines = f"line {first}" if first == last else f"lines {first} to {last}"
+    difference = "indentation" if differs_in_indentation else "whitespace at line ends"
+    indented = ", and new_str was indented as the file is" if differs_in_indentation else ""
+    return (
+        f"old_str did not match exactly. The only place that differs from it in nothing but {difference}, {lines}, "
+        f"was replaced{indented}."
+    )
+
+
+def used_other_spelling(path: str, meant: str) -> str:
+    """Say that a file was found under a name that looks the same."""
+    return f"there is no {_cut(path)}; {meant}, whose name is spelled with other Unicode characters, was used."
+
+
+def leads_nowhere(target: str) -> str:
+    """Explain a dangling link, or one that leads in a circle."""
+    return f" It is a symbolic link to `{_cut(target)}`, which leads nowhere."
+
+
+def dead_link(path: str, target: str) -> str:
+    """Answer `create` for a link through which no file can be made."""
+    return (
+        f"The path {path} is a symbolic link to `{_cut(target)}`, which leads nowhere. Create the file at a path of "
+        "its own, or remove the link with bash first."
+    )
+
+
+def maybe_meant(path: str) -> str:
+    """Name the file that was probably meant."""
+    return f" Maybe you meant {path}?"
+
+
+def stale(path: str, command: str) -> str:
+    """Answer an edit that depends on what the model saw, where something else has changed the file since."""
+    what = "insertion" if command == "insert" else "replacement"
+    reason = (
+        "the line numbers may be others now"
+        if what == "insertion"
+        else "old_str does not match exactly what is there now"
+    )
+    return (
+        f"No {what} was performed: {path} has been changed by something else since you last viewed or edited it with "
+        f"this tool, and {reason}. Look at it with `view` again."
+    )
+
+
+def unspellable(path: str, character: str, encoding: str) -> str:
+    """Answer new text that the file's encoding cannot hold."""
+    return (
+        f"The text cannot be written to {path}: its encoding is {encoding}, which has no `{character}` "
+        f"(U+{ord(character):04X}). Use other characters or an escape, or convert the file with `iconv` in bash."
+    )
 
 
 def relative_path(path: str, suggestion: str) -> str:
     """Answer a path that does not start at the root."""
-    return f"The path {path} is not an absolute path, it should start with `/`. Maybe you meant {suggestion}?"
+    problem = f"The path {_cut(path)} is not an absolute path, it should start with `/`."
+    if path.startswith("~"):
+        return f"{problem} `~` means nothing to this tool; `echo ~` in bash shows what it stands for."
+    return f"{problem} Maybe you meant {_cut(suggestion)}?"
 
 
 def half_character(name: str, found: str) -> str:
@@ -52,9 +116,9 @@ def missing_parameter(name: str, command: str) -> str:
     return f"Parameter `{name}` is required for command: {command}"
 
 
-def no_such_path(path: str) -> str:
+def no_such_path(path: str, hint: str = "") -> str:
     """Answer a path that leads nowhere."""
-    return f"The path {path} does not exist. Please provide a valid path."
+    return f"The path {path} does not exist. Please provide a valid path.{hint}"
 
 
 def is_directory(path: str) -> str:
@@ -97,12 +161,12 @@ def too_large(path: str) -> str:
 
 def failed(reason: str, action: str, path: str) -> str:
     """Answer what the system did not allow."""
-    return f"Ran into {reason} while trying to {action} {path}"
+    return f"Ran into {reason} while trying to {action} {_cut(path)}"
 
 
-def no_history(path: str) -> str:
-    """Answer `undo_edit` when nothing was edited."""
-    return f"No edit history found for {path}."
+def no_history(path: str, has_forgotten: bool) -> str:
+    """Answer `undo_edit` when nothing was edited, or too long ago."""
+    return f"No edit history found for {path}{', only the last 100 edits are remembered' if has_forgotten else ''}."
 
 
 def changed_since(path: str) -> str:
@@ -113,11 +177,12 @@ def changed_since(path: str) -> str:
     )
 
 
-def unwritable(path: str) -> str:
-    """Answer an edit that would replace bytes which the model cannot spell."""
+def unwritable(path: str, encoding: str) -> str:
+    """Answer new text with placeholders for bytes, which the model cannot spell."""
     return (
-        f"No replacement was performed. The text to replace in {path} holds bytes that are not UTF-8, shown as "
-        f"{PLACEHOLDER}, and new_str holds {PLACEHOLDER} too. Leave those characters out of the edit, or use bash."
+        f"No replacement was performed. The file {path} holds bytes that are not {encoding.upper()}, shown as "
+        f"{PLACEHOLDER}, and new_str holds {PLACEHOLDER} where it cannot be told which bytes are meant. Leave those "
+        "characters out of the edit, or use bash."
     )
 
 
@@ -171,48 +236,29 @@ def found_several(text: str, old: str) -> str:
     )
 
 
-def found_none(path: str, text: str, old: str) -> str:
+def found_none(path: str, text: FileText, old: str) -> str:
     """Answer an `old` that does not occur, with what may have been meant."""
     return f"No replacement was performed, old_str {_quote(old)} did not appear verbatim in {path}. {_hint(text, old)}"
 
 
 def _quote(text: str) -> str:
     """`text` between backticks, cut when it is long: the model has just written it."""
-    return f"`{text}`" if len(text) <= _QUOTE_LIMIT else f"`{text[:_QUOTE_LIMIT]}{CLIPPED}`"
+    return f"`{_cut(text)}`"
 
 
-def _hint(text: str, old: str) -> str:
+def _cut(text: str) -> str:
+    return text if len(text) <= _QUOTE_LIMIT else text[:_QUOTE_LIMIT] + CLIPPED
+
+
+def _hint(text: FileText, old: str) -> str:
     unnumbered = _VIEW_LINE.sub("", old)
-    if unnumbered != old and unnumbered in text:
+    if unnumbered != old and unnumbered in text.shown:
         return "It holds the line numbers that `view` adds: leave them out, and the tab behind them."
-    similar = _most_similar(text.split("\n"), old.strip("\n").split("\n")) if len(text) <= _SEARCHABLE else None
-    if similar is None:
+    if (closest := find_closest(text, old)) is None:
         return "Look at the file's present text with `view`, or search it with `grep -n`."
-    first, lines, only_whitespace_differs = similar
-    difference = "differs in whitespace only" if only_whitespace_differs else "is the most similar"
-    shown = numbered(lines[:_CLOSEST_LINES_SHOWN], first)
-    return f"The text at line {first} {difference}; repeat it exactly as it is in the file:\n{shown}\n"
-
-
-def _most_similar(lines: list[str], old: list[str]) -> tuple[int, list[str], bool] | None:
-    """Number and text of the lines most like `old`, and whether only whitespace differs.
-
-    Every line that the two share, whitespace aside, votes for where `old` would begin, with its length as weight.
-    """
-    squeezed = ["".join(line.split()) for line in old]
-    places: defaultdict[str, list[int]] = defaultdict(list)
-    for index, line in enumerate(squeezed):
-        if line and len(places[line]) < _PLACES_OF_A_LINE:
-            places[line].append(index)
-    votes = Counter[int]()
-    for index, line in enumerate("".join(line.split()) for line in lines):
-        for place in places.get(line, ()):
-            votes[index - place] += len(line)
-        if len(old) == 1 and squeezed[0] and squeezed[0] in line:
-            votes[index] += len(squeezed[0])
-    start, weight = max(votes.items(), key=lambda vote: (vote[1], -vote[0]), default=(0, 0))
-    total = sum(map(len, squeezed))
-    if weight == 0 or weight < total * _CLOSENESS:
-        return None
-    first = max(0, start)
-    return first + 1, lines[first : start + len(old)], weight >= total
+    likeness = "differs in whitespace only" if closest.differs_in_whitespace_only else "is the most similar"
+    shown = numbered(closest.lines[:_CLOSEST_LINES_SHOWN], closest.first)
+    return (
+        f"The text at line {closest.first} {likeness}; repeat it exactly as it is in the file:\n{shown}\n"
+        f"{closest.difference}\n"
+    )

@@ -11,27 +11,28 @@ from pydantic import BaseModel, BeforeValidator, WithJsonSchema
 
 Command = Literal["view", "create", "str_replace", "insert", "undo_edit"]
 
-_RANGE = re.compile(r"[\[(]?\s*(\d+)\s*(?:,|:|-|\.\.|\s)\s*(-?\d+)\s*[\])]?")
+_RANGE = re.compile(r"[\[(]?\s*(\d{1,18})\s*(?:,|:|-|\.\.|\s)\s*(-?\d{1,18}|end)?\s*[\])]?")
 _LEFT_OUT = ("", "[]", "null", "None")
 """How a model that writes every parameter as text says that there is none."""
 
 
-def _read_range(value: Any) -> Any:
-    """Understand `"10-40"` and `"[10, 40]"` as well as the array of the schema."""
+def read_range(value: Any) -> Any:
+    """Understand `"10-40"`, `"10-"` and `"[10, 40]"` as well as the array of the schema."""
     if not isinstance(value, str):
         return value or None
     if value.strip() in _LEFT_OUT:
         return None
     if match := _RANGE.fullmatch(value.strip()):
-        return [int(match[1]), int(match[2])]
-    raise ValueError("Invalid `view_range`. It should be a list of two integers, such as [11, 12]")
+        return [int(match[1]), int(match[2]) if match[2] not in (None, "end") else -1]
+    raise ValueError("Invalid `view_range`. It should be a list of two integers, such as [11, 12], or `11-12`")
 
 
 def _read_number(value: Any) -> Any:
     return None if isinstance(value, str) and value.strip() in _LEFT_OUT else value
 
 
-def _text(description: str) -> WithJsonSchema:
+def text_schema(description: str) -> WithJsonSchema:
+    """The schema of a text that may be left out."""
     return WithJsonSchema({"type": "string", "description": description})
 
 
@@ -42,14 +43,14 @@ class EditorParameters(BaseModel):
         Command,
         WithJsonSchema({"type": "string", "enum": list(get_args(Command)), "description": "What to do."}),
     ]
-    path: Annotated[str, _text("Absolute path of a file or directory, e.g. `/testbed/file.py` or `/testbed`.")]
-    file_text: Annotated[str | None, _text("Required by `create`: the content of the new file.")] = None
+    path: Annotated[str, text_schema("Absolute path of a file or directory, e.g. `/testbed/file.py` or `/testbed`.")]
+    file_text: Annotated[str | None, text_schema("Required by `create`: the content of the new file.")] = None
     old_str: Annotated[
-        str | None, _text("Required by `str_replace`: the text to replace, exactly as it is in the file.")
+        str | None, text_schema("Required by `str_replace`: the text to replace, exactly as it is in the file.")
     ] = None
     new_str: Annotated[
         str | None,
-        _text(
+        text_schema(
             "For `str_replace`: what replaces `old_str` (left out: `old_str` is deleted). "
             "Required by `insert`: the text to insert."
         ),
@@ -66,7 +67,7 @@ class EditorParameters(BaseModel):
     ] = None
     view_range: Annotated[
         list[int] | None,
-        BeforeValidator(_read_range),
+        BeforeValidator(read_range),
         WithJsonSchema(
             {
                 "type": "array",

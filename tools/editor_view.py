@@ -6,8 +6,11 @@ tabs are not expanded: `old_str` must be able to repeat exactly what was shown, 
 of a file. A long file is cut at the end of a line.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
 
+from tools.file_text import FileText
 from tools.output import CHARACTER_LIMIT, cut_lines
 
 SNIPPET_LINES = 4
@@ -15,48 +18,75 @@ SNIPPET_LINES = 4
 CLIPPED = "<response clipped>"
 
 
-def numbered(lines: Sequence[str], first: int) -> str:
+def numbered(lines: Iterable[str], first: int) -> str:
     """Lines in the format of `cat -n`, the first one numbered `first`; very long ones are cut."""
     return "\n".join(f"{number:6}\t{cut_lines(line)}" for number, line in enumerate(lines, first))
 
 
-def cat_n(lines: Sequence[str], of: str, first: int = 1) -> str:
-    """What `view` shows of `lines`: as many as fit, and a notice when that is not all."""
-    fitting = _fitting(lines)
-    text = f"Here's the result of running `cat -n` on {of}:\n{numbered(lines[:fitting], first)}\n"
-    if fitting < len(lines):
-        text += (
-            f"{CLIPPED}<NOTE>Only lines {first} to {first + fitting - 1} are shown, {len(lines) - fitting} more "
+def cat_n(text: FileText, of: str, first: int = 1, last: int | None = None) -> str:
+    """What `view` shows of the lines `first` to `last`: as many as fit, and a notice when that is not all."""
+    return _cat_n(text.lines(first, last), of, first, lambda: min(last or text.line_count, text.line_count))
+
+
+def snippet(text: FileText, of: str, offset: int, line_ends: int) -> str:
+    """The line that holds `offset`, those that `line_ends` line ends lead to, and those around them."""
+    start = offset
+    for _ in range(SNIPPET_LINES + 1):
+        start = text.shown.rfind("\n", 0, start)
+        if start == -1:
+            break
+    first = text.line_number(start + 1)
+    skipped = text.shown.count("\n", start + 1, offset)
+    last = first + skipped + line_ends + SNIPPET_LINES
+    lines = islice(text.lines_at(start + 1), last - first + 1)
+    return _cat_n(lines, of, first, lambda: min(last, text.line_count))
+
+
+def _cat_n(lines: Iterator[str], of: str, first: int, find_last: Callable[[], int]) -> str:
+    shown, are_all = _fitting(lines)
+    result = f"Here's the result of running `cat -n` on {of}:\n{numbered(shown, first)}\n"
+    if not are_all:
+        missing = find_last() - first + 1 - len(shown)
+        result += (
+            f"{CLIPPED}<NOTE>Only lines {first} to {first + len(shown) - 1} are shown, {missing} more "
             "are not. Find the line numbers that you need with `grep -n`, and view them with `view_range`.</NOTE>\n"
         )
-    return text
+    return result
 
 
-def snippet(lines: Sequence[str], of: str, first: int, last: int) -> str:
-    """The lines numbered `first` to `last`, with those around them."""
-    start = max(1, first - SNIPPET_LINES)
-    return cat_n(lines[start - 1 : last + SNIPPET_LINES], of, start)
+@dataclass(frozen=True)
+class Listing:
+    """What a directory holds, two levels deep: the first of its entries, and how many there are."""
+
+    entries: Sequence[str]
+    """Absolute paths, in order."""
+    count: int
+    unreadable: int = 0
+    """How many of the directories may not be read."""
 
 
-def listing(path: str, entries: Sequence[str]) -> str:
-    """What `view` shows of a directory, given the absolute paths of what it holds."""
-    shown = [path, *entries]
-    fitting = _fitting(shown)
+def listing(path: str, found: Listing) -> str:
+    """What `view` shows of a directory."""
+    shown = [cut_lines(entry) for entry in _fitting([path, *found.entries])[0]]
     text = f"Here's the files and directories up to 2 levels deep in {path}, excluding hidden items:\n"
-    text += "\n".join(shown[:fitting]) + "\n"
-    if fitting < len(shown):
+    text += "\n".join(shown) + "\n"
+    if missing := found.count + 1 - len(shown):
         text += (
-            f"{CLIPPED}<NOTE>{len(shown) - fitting} more are not shown. View one of the directories, "
+            f"{CLIPPED}<NOTE>{missing} more are not shown. View one of the directories, "
             "or list them with `ls`.</NOTE>\n"
         )
+    if found.unreadable:
+        text += f"<NOTE>{found.unreadable} of the directories may not be read.</NOTE>\n"
     return text
 
 
-def _fitting(lines: Sequence[str]) -> int:
-    """How many of `lines` fit into one result; never none, as a cut line is far shorter than the limit."""
+def _fitting(lines: Iterable[str]) -> tuple[list[str], bool]:
+    """The first of `lines`, as many as fit into one result (a cut line always does), and whether these are all."""
     room = CHARACTER_LIMIT
-    for index, line in enumerate(lines):
+    fitting: list[str] = []
+    for line in lines:
         room -= len(cut_lines(line)) + 1
         if room < 0:
-            return index
-    return len(lines)
+            return fitting, False
+        fitting.append(line)
+    return fitting, True

@@ -1,21 +1,28 @@
 """A file as the model sees it, and edits that change nothing but what was asked for.
 
 What is shown is comfortable: no byte order mark, `\\n` at every line end, valid Unicode. What is written back keeps
-every byte outside the edit: the mark, CRLF, a missing last newline, bytes that are no UTF-8.
+every byte outside the edit, and every line of a quoted text that is quoted only for context: the mark, the encoding,
+CRLF also where line ends are mixed, a missing last newline, bytes that are no text.
 """
 
 import re
-from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from difflib import SequenceMatcher
+from itertools import islice
 
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+from tools import editor_encoding
+
 PLACEHOLDER = "\ufffd"
-"""Stands for one byte that is no UTF-8, or a NUL: neither survives the way to a model and back."""
-_UNSHOWABLE = re.compile("[\x00\udc80-\udcff]")
+"""Stands for one byte that means nothing in the file's encoding, or a NUL: neither survives the way to a model."""
+_UNSHOWABLE = re.compile("[\x00\ud800-\udfff]")
+_BLOCK = 16_384
+_ALIGNABLE = 40_000
+"""Old lines times new lines up to which they are compared each with each; the time may grow faster than that."""
 
 
 class UnwritableTextError(ValueError):
-    """The new text holds placeholders for bytes that it would replace, and nobody can tell which is which."""
+    """The new text holds placeholders for bytes, and nobody can tell for which."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +35,8 @@ class Splice:
 
     def apply(self, data: bytes) -> bytes:
         """`data` after the change."""
-        return data[: self.start] + self.added + data[self.start + len(self.removed) :]
+        view = memoryview(data)  # whose slices are no copies
+        return b"".join((view[: self.start], self.added, view[self.start + len(self.removed) :]))
 
     def reverse(self) -> "Splice":
         """The change that takes this one back."""
@@ -39,69 +47,162 @@ class FileText:
     """The bytes of a file, and the text that a model sees of them."""
 
     def __init__(self, data: bytes) -> None:
-        self._mark_length = len(BYTE_ORDER_MARK) if data.startswith(BYTE_ORDER_MARK) else 0
-        self._raw = data[self._mark_length :].decode("utf-8", "surrogateescape")
+        reading = editor_encoding.read(data)
+        self.encoding = reading.encoding
+        self.is_exact = reading.is_exact
+        """Whether every byte means something in the file's encoding."""
+        self._raw = reading.text
+        self._has_crlf = "\r" in self._raw and "\r\n" in self._raw  # one character is found much faster
+        self._has_placeholders = not reading.is_exact or "\0" in self._raw
         # Each unshowable character becomes exactly one placeholder, so that offsets stay the same.
-        shown = self._raw.replace("\r\n", "\n").replace("\0", PLACEHOLDER)
-        self.shown = shown if self._raw.isascii() else _UNSHOWABLE.sub(PLACEHOLDER, shown)
+        shown = _UNSHOWABLE.sub(PLACEHOLDER, self._raw) if self._has_placeholders else self._raw
+        self.shown = shown.replace("\r\n", "\n") if self._has_crlf else shown
         """What the model sees, and what its `old_str` is compared with."""
 
     @property
-    def lines(self) -> list[str]:
-        """The lines shown, without their ends; none for an empty file."""
-        lines = self.shown.split("\n")
-        return lines if lines[-1] else lines[:-1]
+    def line_count(self) -> int:
+        """How many lines are shown; none for an empty file."""
+        return self.shown.count("\n") + (0 if self.shown.endswith("\n") or not self.shown else 1)
+
+    def lines(self, first: int = 1, last: int | None = None) -> Iterator[str]:
+        """The lines numbered `first` to `last`, without their ends, one after the other as they are asked for."""
+        return islice(self.lines_at(self.offset_of_line(first)), None if last is None else max(0, last - first + 1))
+
+    def lines_at(self, offset: int) -> Iterator[str]:
+        """The lines from the one that begins at `offset`, one after the other as they are asked for."""
+        while offset < len(self.shown):
+            end = self.shown.find("\n", offset)
+            if end == -1:
+                end = len(self.shown)
+            yield self.shown[offset:end]
+            offset = end + 1
 
     def line_number(self, offset: int) -> int:
         """The number, from 1, of the line that holds `offset` of what is shown."""
         return self.shown.count("\n", 0, offset) + 1
 
+    def offset_of_line(self, number: int) -> int:
+        """Where the line of that number begins in what is shown; the end of the text for one behind the last."""
+        offset, left = 0, number - 1
+        while left and (ahead := self.shown.count("\n", offset, offset + _BLOCK)) < left:
+            left -= ahead
+            offset += _BLOCK
+            if offset >= len(self.shown):
+                return len(self.shown)
+        for _ in range(left):
+            offset = self.shown.index("\n", offset) + 1
+        return offset
+
+    def offset_of_byte(self, data: bytes, offset: int) -> int:
+        """Where the byte at `offset` of `data`, the bytes of this file, is shown."""
+        before = self.encoding.text_of(data[len(self.encoding.mark) : offset])
+        return len(before) - before.count("\r\n")
+
     def replace(self, start: int, end: int, new: str) -> Splice:
         """The change that puts `new` in the place of `shown[start:end]`.
 
-        What both have in common at their beginning and end is left alone, so that a line quoted only for context
-        keeps its own line end and its own bytes. Raises UnwritableTextError.
+        What both have in common is left alone, so that a line quoted only for context keeps its own line end and its
+        own bytes. New line ends are those of the text that they replace, else those around it. Raises
+        UnwritableTextError, and `editor_encoding.UnspellableError` for what the file's encoding cannot spell.
         """
-        new = new.replace("\r\n", "\n") if self._prefers_crlf else new
+        raw_start, raw_end = self._raw_offset(start), self._raw_offset(end)
+        uses_crlf = self._uses_crlf(raw_start, raw_end)
+        new = new.replace("\r\n", "\n") if uses_crlf else new
         old = self.shown[start:end]
         before = _shared_beginning(old, new)
         after = _shared_beginning(old[before:][::-1], new[before:][::-1])
-        added = new[before : len(new) - after]
         raw_start, raw_end = self._raw_offset(start + before), self._raw_offset(end - after)
         removed = self._raw[raw_start:raw_end]
-        if PLACEHOLDER in added and _UNSHOWABLE.search(removed):
-            raise UnwritableTextError
+        old, new = old[before : len(old) - after], new[before : len(new) - after]
         return Splice(
-            start=self._mark_length + len(_encoded(self._raw[:raw_start])),
-            removed=_encoded(removed),
-            added=_encoded(added.replace("\n", "\r\n") if self._prefers_crlf else added),
+            start=self._byte_offset(raw_start),
+            removed=self.encoding.bytes_of(removed),
+            added=self._written(removed, old, new, "\r\n" if uses_crlf else "\n"),
         )
 
     def insert(self, line: int, new: str) -> Splice:
         """The change that puts the lines of `new` behind line number `line`; 0 is the top."""
-        lines = self.shown.split("\n")
-        if line and line == len(lines):  # the last line has no end: the new ones get none either
+        if line and line == self.line_count and not self.shown.endswith("\n"):
+            # The last line has no end: the new ones get none either.
             return self.replace(len(self.shown), len(self.shown), "\n" + new)
-        offset = sum(len(each) + 1 for each in lines[:line])
+        offset = self.offset_of_line(line + 1)
         return self.replace(offset, offset, new + "\n")
 
-    @property
-    def _prefers_crlf(self) -> bool:
-        return self._raw.count("\r\n") * 2 > self._raw.count("\n")
+    def _uses_crlf(self, raw_start: int, raw_end: int) -> bool:
+        if not self._has_crlf:
+            return False
+        nearby = self._raw[raw_start:raw_end]
+        if "\n" not in nearby:
+            nearby = self._raw[max(0, raw_start - _BLOCK) : raw_end + _BLOCK]
+        return nearby.count("\r\n") * 2 > nearby.count("\n")
+
+    def _written(self, removed: str, old: str, new: str, line_end: str) -> bytes:
+        """The bytes that take the place of `removed`, which is shown as `old`."""
+        is_uneven = _UNSHOWABLE.search(removed) or 0 < removed.count("\r\n") < removed.count("\n")
+        if is_uneven and new:
+            return b"".join(self._written_by_lines(removed, old, new, line_end))
+        return self._spelled(new.replace("\n", line_end) if line_end != "\n" else new)
+
+    def _written_by_lines(self, removed: str, old: str, new: str, line_end: str) -> Iterator[bytes]:
+        """The same, line by line: each that is also in `old` keeps its bytes and its line end."""
+        *raw_lines, raw_last = removed.split("\n")
+        bodies = [line.removesuffix("\r") for line in raw_lines] + [raw_last]
+        ends = ["\r\n" if line.endswith("\r") else "\n" for line in raw_lines] + [line_end]
+        old_lines, new_lines = old.split("\n"), new.split("\n")
+        for index, (line, partner) in enumerate(zip(new_lines, partners(old_lines, new_lines), strict=True)):
+            is_last = index == len(new_lines) - 1
+            if partner is None:
+                yield self._spelled(line + ("" if is_last else line_end))
+                continue
+            before = _shared_beginning(old_lines[partner], line)
+            after = _shared_beginning(old_lines[partner][before:][::-1], line[before:][::-1])
+            body = bodies[partner]
+            yield self.encoding.bytes_of(body[:before])
+            yield self._spelled(line[before : len(line) - after])
+            yield self.encoding.bytes_of(body[len(body) - after :] + ("" if is_last else ends[partner]))
+
+    def _spelled(self, new: str) -> bytes:
+        if self._has_placeholders and PLACEHOLDER in new:
+            raise UnwritableTextError
+        return self.encoding.spell(new)
+
+    def _byte_offset(self, raw_offset: int) -> int:
+        if self._raw.isascii() and not self.encoding.is_wide:
+            return len(self.encoding.mark) + raw_offset
+        return len(self.encoding.mark) + len(self.encoding.bytes_of(self._raw[:raw_offset]))
 
     def _raw_offset(self, offset: int) -> int:
         """Where `offset` of what is shown lies in the file's own text, whose CRLFs are one character longer."""
-        if len(self._raw) == len(self.shown):
+        if not self._has_crlf:
             return offset
-        line_ends = [match.start() - index for index, match in enumerate(re.finditer("\r\n", self._raw))]
-        return offset + bisect_left(line_ends, offset)
+        raw, passed = offset, self._raw.count("\r\n", 0, offset)
+        while missing := offset - (raw - passed):
+            passed += self._raw.count("\r\n", max(0, raw - 1), raw + missing)
+            raw += missing
+        is_inside = raw > 0 and self._raw.startswith("\r\n", raw - 1)
+        return raw + 1 if is_inside else raw
+
+
+def partners(old: Sequence[str], new: Sequence[str]) -> list[int | None]:
+    """For each new line the index of the old one that it repeats, or takes the place of; None for an added line."""
+    found: list[int | None] = [None] * len(new)
+    if len(old) * len(new) > _ALIGNABLE:
+        for index in range(min(len(old), len(new))):
+            found[index] = index if old[index] == new[index] else None
+        return found
+    for kind, old_start, old_end, new_start, new_end in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+        if kind == "equal" or (kind == "replace" and old_end - old_start == new_end - new_start):
+            found[new_start:new_end] = range(old_start, old_end)
+    return found
 
 
 def _shared_beginning(one: str, other: str) -> int:
     """How many characters are the same before the first that differs."""
-    pairs = enumerate(zip(one, other, strict=False))
-    return next((index for index, (a, b) in pairs if a != b), min(len(one), len(other)))
-
-
-def _encoded(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")
+    low, high = 0, min(len(one), len(other))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if one[low:middle] == other[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low

@@ -110,7 +110,7 @@ async def test_no_match_is_said_plainly(desk: Desk) -> None:
 
 async def test_no_match_but_for_whitespace_shows_the_place(desk: Desk) -> None:
     path = desk.file("a.py", "class A:\n    def f(self):\n        return 1\n")
-    text = await desk.refused("str_replace", path, old_str="def f(self):\n    return 1", new_str="x")
+    text = await desk.refused("str_replace", path, old_str="def f( self ):\n    return 1", new_str="x")
     assert "The text at line 2 differs in whitespace only" in text
     assert "     2\t    def f(self):\n     3\t        return 1\n" in text
 

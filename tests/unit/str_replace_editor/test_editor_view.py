@@ -5,7 +5,7 @@ import os
 import pytest
 from editor_desk import TEN_LINES, Desk
 
-from tools.str_replace_editor import FILE_LIMIT
+from tools.editor_files import FILE_LIMIT
 
 
 async def test_view_numbers_lines_like_cat(desk: Desk) -> None:
@@ -141,10 +141,10 @@ async def test_what_the_system_does_not_allow_is_explained(desk: Desk) -> None:
 
 async def test_an_error_without_words_of_its_own_is_named(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     async def refuse(path: str, data: bytes) -> None:
-        raise PermissionError(path)
+        raise OSError(path)
 
     path = desk.file("a.txt", "x\n")
     monkeypatch.setattr(desk.sandbox, "write_bytes", refuse)
     text = await desk.refused("str_replace", path, old_str="x", new_str="y")
-    assert text == f"Ran into PermissionError while trying to write to {path}"
+    assert text == f"Ran into OSError while trying to write to {path}"
     assert await desk.refused("undo_edit", path) == f"No edit history found for {path}."
