@@ -12,6 +12,7 @@ from tools.tool import ToolResult, explain_invalid_arguments
 from tools.toolset import Toolset
 
 _ECHO_LENGTH = 200
+_AFTER_SUBMIT = "The call was not run: the work was submitted before it, in the same turn."
 
 
 class ToolFailedError(Exception):
@@ -44,6 +45,10 @@ class CallRunner:
         if refusal is not None:
             return Answer(_refusal(refusal), Decision(allowed=True))
         return await self._perform(call)
+
+    def not_run_after_submit(self) -> Answer:
+        """Answer a call that stands behind the one with which the work was handed in."""
+        return Answer(_refusal(_AFTER_SUBMIT), Decision(allowed=True))
 
     def _problem(self, call: SentCall) -> str | None:
         name = call.written.name

@@ -1,4 +1,6 @@
-"""The loop: ask the model, run what it calls, append what came of it; until it calls nothing, or a limit is reached.
+"""The loop: ask the model, run what it calls, append what came of it.
+
+It ends when the model calls nothing, submits its work, or reaches a limit.
 
 The conversation is append-only (see `agent.conversation`). No message of role `user` follows the first one, since
 most templates then drop all earlier thinking: failures and refusals reach the model as results of its own calls.
@@ -13,7 +15,7 @@ from typing import Any
 
 from agent.approval import Approval
 from agent.backend import Backend, BackendError, ContextExhaustedError
-from agent.calls import CallRunner, ToolFailedError
+from agent.calls import Answer, CallRunner, ToolFailedError
 from agent.compaction import beginning, can_be_compacted, handover_request, new_segment
 from agent.context import BYTES_PER_TOKEN, ContextWindow
 from agent.conversation import Conversation, sendable
@@ -29,8 +31,8 @@ from results.records.outcome import ErrorSource, Exit, Outcome, TimeSplit
 from results.records.usage import Usage
 from tools.pictures import Picture
 from tools.sandbox import Sandbox, SandboxError
-from tools.tool import ToolResult, definition
-from tools.toolset import Toolset
+from tools.tool import ToolResult
+from tools.toolset import Toolset, definitions
 
 EMPTY_TURNS = 2
 """How often a turn with neither text nor calls is asked for again: llama.cpp swallows a call that it cannot parse."""
@@ -93,7 +95,7 @@ class Agent:
         description = self.backend.description
         self._max_output = description.sampling.get(self.backend.dialect.output.key)
         self._log = EventLog(self.listener)
-        self._tools = [definition(tool) for tool in self.toolset]
+        self._tools = definitions(self.toolset)
         self._calls = CallRunner(self.toolset, self.sandbox, self.approval, self.listener.output)
         self._repeats = RepeatGuard()
         longest = self.budget.limits.thinking_tokens
@@ -315,17 +317,14 @@ class Agent:
     async def _run_calls(self, conversation: Conversation, calls: tuple[SentCall, ...], *, cut: bool) -> None:
         results: list[str] = []
         pictures: list[Picture] = []
+        submitted = False
         for call in calls:
             last = call is calls[-1]
-            started = time.monotonic()
-            try:
-                answer = await self._calls.run(call, cut=cut and last)
-            finally:
-                seconds = time.monotonic() - started
-                self._tool_seconds += seconds
+            answer, seconds = await self._answered(call, cut=cut and last, submitted=submitted)
             result = answer.result
+            submitted = submitted or result.submitted
             results.append(result.text)
-            if last:
+            if last and not submitted:
                 result = self._with_warning(result, calls, results)
             pictures += result.pictures
             content = result_content(result.text, result.pictures, self._places)
@@ -335,11 +334,23 @@ class Agent:
             if answer.decision.final:
                 reason = f"a call of {call.written.name} was denied: {answer.decision.reason}"
                 raise _TaskOver(_Ending("refused", reason))
+        if submitted:
+            raise _TaskOver(_Ending("submitted"))
         if shown := following_message(pictures, self._places):
             self._append(conversation, shown)
             self._log.message(shown)
         if self._repeats.exceeded:
             raise _TaskOver(_Ending("limit:repeat", "the model repeats the same calls, with the same results"))
+
+    async def _answered(self, call: SentCall, *, cut: bool, submitted: bool) -> tuple[Answer, float]:
+        """The answer to one call, and the seconds that it took; behind a submission no call is run."""
+        started = time.monotonic()
+        try:
+            answer = self._calls.not_run_after_submit() if submitted else await self._calls.run(call, cut=cut)
+        finally:
+            seconds = time.monotonic() - started
+            self._tool_seconds += seconds
+        return answer, seconds
 
     def _with_warning(self, result: ToolResult, calls: tuple[SentCall, ...], results: list[str]) -> ToolResult:
         """The last result of a step, with a word on it where the model goes round in circles."""

@@ -4,9 +4,9 @@ A failed call is an answer too: what was wrong and what to do instead. Only a `S
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, ClassVar, Literal, Protocol, TypeVar, cast
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, RootModel, ValidationError
 
 from tools.pictures import Picture
 from tools.sandbox import OutputListener, Sandbox
@@ -32,6 +32,16 @@ class ToolResult:
     """What the model is shown beside the text, where it can see."""
     submitted: bool = False
     """The model says with this call that its work is done: the trial ends as `submitted`."""
+
+
+class ForeignParameters(RootModel[dict[str, Any]]):
+    """Arguments whose schema somebody else wrote: any object fits, and its owner judges it.
+
+    Each foreign tool has a subclass of its own, which carries its schema.
+    """
+
+    json_schema: ClassVar[dict[str, Any]] = {}
+    """What the model sees, as it came."""
 
 
 class Tool(Protocol[Parameters_contra]):
@@ -65,20 +75,12 @@ class Tool(Protocol[Parameters_contra]):
 
 def definition(tool: Tool[Any]) -> dict[str, Any]:
     """The tool as the OpenAI protocol spells it, in an order that never changes (it is part of the prompt)."""
-    schema = tool.parameters.model_json_schema()
     return {
         "type": "function",
         "function": {
             "name": tool.name,
             "description": tool.description,
-            "parameters": {
-                "type": "object",
-                "properties": {
-                    name: {key: value for key, value in field.items() if key not in ("title", "default")}
-                    for name, field in schema["properties"].items()
-                },
-                "required": schema.get("required", []),
-            },
+            "parameters": _parameters_schema(tool.parameters),
         },
     }
 
@@ -89,8 +91,27 @@ def explain_invalid_arguments(tool: Tool[Any], error: ValidationError) -> str:
         f"{'.'.join(str(part) for part in problem['loc']) or 'the arguments'}: {problem['msg']}"
         for problem in error.errors(include_url=False, include_input=False)
     )
-    fields = ", ".join(
-        f"{name} ({'required' if field.is_required() else 'optional'})"
-        for name, field in tool.parameters.model_fields.items()
-    )
-    return f"The arguments do not fit the tool {tool.name!r}: {problems}. It takes: {fields}."
+    return f"The arguments do not fit the tool {tool.name!r}: {problems}. {what_it_takes(tool)}"
+
+
+def what_it_takes(tool: Tool[Any]) -> str:
+    """One sentence on the parameters of a tool."""
+    schema = _parameters_schema(tool.parameters)
+    fields: list[str] = list(schema.get("properties") or {})
+    required = cast("list[str]", schema.get("required") or [])
+    spelled = (f"{name} ({'required' if name in required else 'optional'})" for name in fields)
+    return f"It takes: {', '.join(spelled) or 'nothing'}."
+
+
+def _parameters_schema(parameters: type[BaseModel]) -> dict[str, Any]:
+    if issubclass(parameters, ForeignParameters):
+        return parameters.json_schema
+    schema = parameters.model_json_schema()
+    return {
+        "type": "object",
+        "properties": {
+            name: {key: value for key, value in field.items() if key not in ("title", "default")}
+            for name, field in schema.get("properties", {}).items()
+        },
+        "required": schema.get("required", []),
+    }
