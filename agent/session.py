@@ -1,12 +1,11 @@
 """One task on one repository: `agent run`. Sets up the sandbox, runs the loop, harvests the diff, records all of it."""
 
 import asyncio
-import contextlib
 import hashlib
 import secrets
 import time
-from collections.abc import AsyncGenerator, Collection
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Collection
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -18,18 +17,18 @@ from agent.limits import Budget
 from agent.listener import Listener, Listeners
 from agent.loop import Agent, Instructions
 from agent.redaction import Redacting
-from agent.workspace import Checkout, NoRepositoryError, Workspace, WorkspaceError
+from agent.sandboxes import SandboxChoice, open_sandbox
+from agent.workspace import Checkout, Workspace, WorkspaceError
 from results.records.events import EndEvent, Event, PatchEvent
 from results.records.manifest import LimitsDescription
 from results.records.outcome import Outcome
 from results.records.usage import Prices
 from results.trajectory import TrajectoryWriter
+from tools.mcp_servers import McpServer
+from tools.mcp_toolset import OpenToolset, open_toolset
 from tools.pictures import Picture
-from tools.sandbox import Sandbox, SandboxError
-from tools.toolset import make_toolset
+from tools.sandbox import SandboxError
 
-DOCKER = "docker:"
-CONTAINER_REPOSITORY = "/workspace"
 HARVEST_GRACE = 60.0
 SHOWN_PATCH = 1024 * 1024
 
@@ -61,8 +60,7 @@ class TaskSettings:
 
     task: str
     repository: Checkout
-    sandbox: str
-    """`local`, or `docker:IMAGE`."""
+    sandbox: SandboxChoice
     toolset: str
     limits: LimitsDescription
     prices: Prices | None
@@ -71,6 +69,8 @@ class TaskSettings:
     """What is taken out of everything that is recorded and shown."""
     pictures: tuple[Picture, ...] = ()
     """What the model is shown with the task."""
+    mcp: tuple[McpServer, ...] = ()
+    """Servers whose tools the model gets besides, with their variables put in."""
 
 
 @dataclass(frozen=True)
@@ -89,22 +89,39 @@ def system_prompt() -> str:
     return resources.files("agent").joinpath("prompts/system.md").read_text("utf-8").strip()
 
 
-async def run_task(settings: TaskSettings, backend: Backend, view: Listener, folder: Path) -> TaskResult:
+async def run_task(
+    settings: TaskSettings,
+    backend: Backend,
+    view: Listener,
+    folder: Path,
+    tell: Callable[[str], None] = lambda _: None,
+) -> TaskResult:
     """Work on the repository, and leave `trajectory.jsonl` and `patch.diff` in `folder`.
 
-    Once the loop has begun it always ends in a result: what went wrong is in there. Raises before that:
-    WorkspaceError where git cannot work, SandboxError where the sandbox cannot be had, RecordError.
+    `tell` hears what a person should know beside the events. Once the loop has begun it always ends in a result: what
+    went wrong is in there. Raises before that: WorkspaceError where git cannot work, SandboxError where the sandbox
+    cannot be had, McpError for a server of tools that cannot be had, RecordError.
     """
-    budget = Budget(settings.limits, settings.prices)
-    toolset = make_toolset(settings.toolset)
-    async with open_sandbox(settings.sandbox, settings.repository) as sandbox:
+    async with (
+        _open_toolset(settings) as toolset,
+        open_sandbox(settings.sandbox, settings.repository, tell) as sandbox,
+    ):
+        for warning in toolset.warnings:
+            tell(f"note: {warning}")
         workspace = Workspace(sandbox)
         await workspace.check()
         base = await workspace.snapshot()
         with _open_trajectory(folder, settings.repository) as writer:
             listener = Redacting(Listeners(Recorder(writer), view), settings.secrets)
             agent = Agent(
-                backend, settings.toolset, toolset, sandbox, settings.sandbox, budget, settings.approval, listener
+                backend=backend,
+                toolset_name=toolset.name,
+                toolset=toolset.tools,
+                sandbox=sandbox,
+                sandbox_name=str(settings.sandbox),
+                budget=Budget(settings.limits, settings.prices),
+                approval=settings.approval,
+                listener=listener,
             )
             task = f"The repository is in {sandbox.working_directory}.\n\n{settings.task}"
             outcome, failure = await _work(agent, Instructions(system_prompt(), task, settings.pictures))
@@ -121,31 +138,6 @@ async def run_interruptibly(agent: Agent, instructions: Instructions) -> Outcome
     task = asyncio.create_task(agent.run(instructions))
     with cancelled_by_signals(task):
         return await task
-
-
-@asynccontextmanager
-async def open_sandbox(name: str, repository: Checkout) -> AsyncGenerator[Sandbox]:
-    """Open `local`, or `docker:IMAGE` with the repository copied in. Raises ValueError for anything else."""
-    if check_sandbox_name(name) == "local":
-        from runners.local_sandbox import LocalSandbox
-
-        sandbox: Sandbox = LocalSandbox(Path(repository.top) / repository.prefix)
-    else:
-        sandbox = await _open_container(name.removeprefix(DOCKER), repository)
-    try:
-        if name != "local":
-            await _copy_in(sandbox, repository)
-        yield sandbox
-    finally:
-        await sandbox.close()
-
-
-def check_sandbox_name(name: str) -> str:
-    """Return the name of a sandbox. Raises ValueError for a name that is none."""
-    if name == "local" or (name.startswith(DOCKER) and name != DOCKER):
-        return name
-    message = f"{name!r} is no sandbox: say local, or docker:IMAGE"
-    raise ValueError(message)
 
 
 async def locate(directory: Path) -> Checkout:
@@ -170,45 +162,14 @@ def patch_event(patch: bytes) -> PatchEvent:
     return PatchEvent(time=time.time(), patch=text, sha256=hashlib.sha256(patch).hexdigest())
 
 
-async def _open_container(image: str, repository: Checkout) -> Sandbox:
-    from agent.background import in_background
-    from runners.docker_engine import connect, engine_errors, ensure_image
-    from runners.docker_sandbox import ContainerSettings, DockerSandbox
+def _open_toolset(settings: TaskSettings) -> AbstractAsyncContextManager[OpenToolset]:
+    from runners.command_environment import local_environment
+    from runners.marked_processes import MARK, new_mark
 
-    if not repository.self_contained:
-        message = (
-            f"{repository.top} keeps git's data elsewhere (a linked worktree, a submodule or a shared clone), so it "
-            "cannot be copied into a container: clone it first, or work with --sandbox local"
-        )
-        raise NoRepositoryError(message)
-    with engine_errors():
-        client = await in_background(connect)
-        await in_background(ensure_image, client, image)
-    directory = f"{CONTAINER_REPOSITORY}/{repository.prefix}".rstrip("/")
-    settings = ContainerSettings(image=image, directory=directory, network="bridge")
-    start = asyncio.create_task(DockerSandbox.start(client, settings))
-    try:
-        return await asyncio.shield(start)
-    except asyncio.CancelledError:
-        # The engine makes the container all the same, and nobody else would ever remove it.
-        with contextlib.suppress(SandboxError):
-            await (await start).close()
-        raise
-
-
-async def _copy_in(sandbox: Sandbox, repository: Checkout) -> None:
-    """Copy the repository in, and give it to the image's user, who need not be root. Raises SandboxError."""
-    await sandbox.upload(Path(repository.top), CONTAINER_REPOSITORY)
-    user = await sandbox.exec("id -u", timeout=60)
-    owner = user.output.decode(errors="replace").strip()
-    if owner.isdecimal() and owner != "0":
-        given = await sandbox.exec(f"chown -R {owner} {CONTAINER_REPOSITORY}", timeout=HARVEST_GRACE, user="root")
-        if given.exit_code != 0:
-            message = (
-                f"the image's user ({owner}) cannot be given the copy of the repository: this Docker engine lets "
-                "nobody do so in a container without new privileges; use an image whose user is root"
-            )
-            raise SandboxError(message)
+    # Marked like the commands of a sandbox, so that servers which outlive a harness that was killed are found.
+    environment = {**local_environment(), MARK: new_mark()} if settings.mcp else {}
+    directory = Path(settings.repository.top)
+    return open_toolset(settings.toolset, settings.mcp, environment=environment, directory=directory)
 
 
 def _open_trajectory(folder: Path, repository: Checkout) -> TrajectoryWriter:

@@ -1,6 +1,7 @@
 """What turns a task into work: the model in our loop, the benchmark's own solution, or nothing at all."""
 
 import time
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,8 +18,9 @@ from results.records.events import StartEvent
 from results.records.manifest import LimitsDescription
 from results.records.outcome import Outcome, TimeSplit
 from results.records.usage import Prices
+from tools.mcp_servers import McpError, McpServer
+from tools.mcp_toolset import OpenToolset, open_toolset
 from tools.sandbox import Sandbox
-from tools.toolset import make_toolset
 
 
 class TaskAgent(Protocol):
@@ -43,6 +45,8 @@ class ModelAgent:
     prompts: Prompts
     limits: LimitsDescription
     prices: Prices | None
+    mcp: tuple[McpServer, ...] = ()
+    """Servers whose tools the model gets besides; each trial starts its own."""
     name: str = "default"
 
     @property
@@ -52,17 +56,29 @@ class ModelAgent:
 
     async def work(self, row: Row, sandbox: Sandbox, listener: Listener) -> Outcome:
         """Run the loop; every call is allowed, since a container of its own is what it can harm."""
-        agent = Agent(
-            backend=self.backend,
-            toolset_name=self.toolset,
-            toolset=make_toolset(self.toolset),
-            sandbox=sandbox,
-            sandbox_name=f"docker:{row.image}",
-            budget=Budget(self.limits, self.prices),
-            approval=Approval("all"),
-            listener=listener,
-        )
-        return await agent.run(self.prompts.instructions(row))
+        try:
+            async with self.open_toolset() as toolset:
+                agent = Agent(
+                    backend=self.backend,
+                    toolset_name=toolset.name,
+                    toolset=toolset.tools,
+                    sandbox=sandbox,
+                    sandbox_name=f"docker:{row.image}",
+                    budget=Budget(self.limits, self.prices),
+                    approval=Approval("all"),
+                    listener=listener,
+                )
+                return await agent.run(self.prompts.instructions(row))
+        except McpError as error:
+            return Outcome(exit="error", error="harness", detail=str(error))
+
+    def open_toolset(self) -> AbstractAsyncContextManager[OpenToolset]:
+        """Open the tools of one trial. Raises McpError for a server that cannot be had."""
+        from runners.command_environment import local_environment
+        from runners.marked_processes import MARK, new_mark
+
+        environment = {**local_environment(), MARK: new_mark()} if self.mcp else {}
+        return open_toolset(self.toolset, self.mcp, environment=environment)
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,23 @@ from tools.sandbox import Sandbox
 class Janitor:
     """Await `finish` at the end of a run."""
 
-    _closing: list["asyncio.Task[None]"] = field(default_factory=list["asyncio.Task[None]"])
+    _closing: dict["asyncio.Task[None]", Sandbox] = field(default_factory=dict["asyncio.Task[None]", Sandbox])
 
     def close(self, sandbox: Sandbox) -> None:
         """Begin to close it."""
-        self._closing.append(asyncio.create_task(sandbox.close()))
+        self._closing[asyncio.create_task(sandbox.close())] = sandbox
 
     async def finish(self) -> list[BaseException]:
-        """Wait until all are closed, and return what went wrong with those that are not."""
+        """Wait until all are closed, and return what went wrong with those that are not.
+
+        Each gets a second time: an engine that was away when a sandbox was to go may be back by now.
+        """
+        unclosed = [sandbox for sandbox, failure in await self._ended() if failure is not None]
+        self._closing.clear()
+        for sandbox in unclosed:
+            self.close(sandbox)
+        return [failure for _, failure in await self._ended() if failure is not None]
+
+    async def _ended(self) -> list[tuple[Sandbox, BaseException | None]]:
         ended = await asyncio.gather(*self._closing, return_exceptions=True)
-        return [failure for failure in ended if failure is not None]
+        return list(zip(self._closing.values(), ended, strict=True))

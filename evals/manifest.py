@@ -8,10 +8,12 @@ from evals.swebench.grading import swebench_version
 from evals.swebench.tasks import text_sha256
 from evals.swebench.verifier import EVALUATION_TIMEOUT, NAME
 from results.records.manifest import AgentDescription, BenchmarkDescription, LimitsDescription, Manifest
+from runners.sandbox_options import SandboxOptions
+from tools.toolset import make_toolset, toolset_sha256
 
 
 def make_manifest(
-    run_id: str, benchmark: str, dataset: Dataset, agent: TaskAgent, attempts: int, network: str
+    run_id: str, benchmark: str, dataset: Dataset, agent: TaskAgent, attempts: int, sandbox: SandboxOptions
 ) -> Manifest:
     """The manifest of a run of `agent` on `dataset`."""
     model = agent if isinstance(agent, ModelAgent) else None
@@ -30,7 +32,11 @@ def make_manifest(
         prices=model.prices if model else None,
         limits=model.limits if model else LimitsDescription(),
         verifiers={NAME: f"swebench {swebench_version()}"},
-        sandbox={"network": network, "verifier_network": "bridge", "verifier_timeout_seconds": EVALUATION_TIMEOUT},
+        sandbox={
+            **sandbox.description(),
+            "verifier_network": "bridge",
+            "verifier_timeout_seconds": EVALUATION_TIMEOUT,
+        },
         harness_version=importlib.metadata.version("unbroken"),
     )
 
@@ -40,6 +46,8 @@ def _model_agent(agent: ModelAgent) -> AgentDescription:
     return AgentDescription(
         name=agent.name,
         toolset=agent.toolset,
+        tools_sha256=toolset_sha256(make_toolset(agent.toolset)),
+        mcp=[server.description() for server in agent.mcp],
         system_prompt=prompts.system,
         system_prompt_sha256=text_sha256(prompts.system),
         task_prompt=prompts.task,

@@ -2,6 +2,9 @@
 
 So neither waits for the other. Ctrl-C (or SIGTERM, SIGHUP) once: no new trials, and live ones end with their work
 kept, and what has been harvested is judged. Twice: verifications are broken off as well; the work stays.
+
+A try whose sandbox failed is followed by another, once the engine answers. What else went wrong would go wrong again:
+an image that is not there, a fault of ours; and of a backend, the client has tried each request again already.
 """
 
 import asyncio
@@ -11,43 +14,54 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Sequence
+from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 from agent.interrupts import SIGNALS
 from evals.agents import TaskAgent
+from evals.engine_watch import EngineWatch
 from evals.janitor import Janitor
 from evals.swebench.dataset import Row
 from evals.swebench.grading import Grader
 from evals.swebench.verifier import OfficialVerifier
-from evals.trial import AgentPhase, Harvest, Report, judge, not_judged
+from evals.trial import AgentPhase, Harvest, Report, close_try, judge, not_judged
 from results.records.doctor import DoctorReport
 from results.records.manifest import SessionRecord
 from results.records.outcome import Outcome
 from results.records.verdict import Verdict
 from results.run_directory import RunDirectory, TrialDirectory, TryDirectory
 from runners.docker_engine import connect, engine_version
+from runners.networks import open_network
+from runners.reaper import Reaping, reap_beside, remove_containers
+from runners.sandbox_options import SandboxOptions
 
+T = TypeVar("T")
+
+_REAPER_GRACE = 10.0
 PREDICTIONS = "predictions.jsonl"
 """The patches of a run in swebench's format, so that its own tools can grade them again."""
 
 
 @dataclass(frozen=True)
 class RunSettings:
-    """How a run is carried out; nothing here changes its score."""
+    """How a run is carried out; what could change its score is in its manifest as well."""
 
     concurrency: int = 4
     verifications: int = 2
-    network: str = "none"
-    """The agent's; the verifier has what the protocol says."""
+    sandbox: SandboxOptions = field(default_factory=SandboxOptions)
+    """The agent's, as the manifest has them; the verifier's are what the protocol says."""
     secrets: frozenset[str] = frozenset()
     """What is taken out of everything that is recorded."""
     doctor: DoctorReport | None = None
     """What was found out about the backend before the start."""
     allow_lost_thinking: bool = False
     """A person wants the run although the backend loses thinking that the agent needs."""
+    tries: int = 2
+    """How often a trial is tried, and the work of a try judged, while the sandbox or the verifier fails."""
 
 
 @dataclass
@@ -58,7 +72,13 @@ class RunResult:
     errors: int = 0
     interrupted: bool = False
     leftovers: list[str] = field(default_factory=list[str])
-    """Why containers could not be removed."""
+    """Why containers and networks could not be removed."""
+    warnings: list[str] = field(default_factory=list[str])
+    """What a person should know of the containers' network."""
+    retried: set[tuple[str, int]] = field(default_factory=set[tuple[str, int]])
+    """Tasks and attempts that got another try, or whose work was judged once more."""
+    reaped: str = ""
+    """What runs that are dead had left behind, and is gone now: `2 containers, 1 folder`."""
 
 
 @dataclass
@@ -69,13 +89,14 @@ class _Execution:
     verifier: OfficialVerifier
     settings: RunSettings
     report: Report
+    engine: EngineWatch
     result: RunResult = field(default_factory=RunResult)
 
     def __post_init__(self) -> None:
         self._agents = asyncio.Semaphore(self.settings.concurrency)
         self._verifications = asyncio.Semaphore(self.settings.verifications)
-        self._live: set[asyncio.Task[Harvest]] = set()
-        self._judging: set[asyncio.Task[Verdict | None]] = set()
+        self._live: set[asyncio.Task[Any]] = set()
+        self._judging: set[asyncio.Task[Any]] = set()
         self._given_up = False
 
     async def carry_out(self) -> None:
@@ -89,40 +110,55 @@ class _Execution:
                 raise failures.exceptions[0] from failures
 
     async def _trial(self, row: Row, attempt: int) -> None:
+        trial = self.run.trial(row.instance_id, attempt)
+        verdict = None
+        # Held over another try too: while the engine is away, a trial that began now would only lose its first one.
         async with self._agents:
             if self.result.interrupted:
                 return
-            trial = self.run.trial(row.instance_id, attempt)
-            directory = trial.start_try()
-            harvest = await self._agent_phase(row, directory)
-        async with self._verifications:
-            verdict = await self._judge(row, trial, directory, harvest)
+            directory, harvest = await self._agent_phase(row, trial)
+        if harvest is not None:
+            async with self._verifications:
+                verdict = await self._judge(row, trial, directory, harvest)
         end = directory.end()
         assert end is not None
         self._count(end.outcome)
         with contextlib.suppress(OSError):  # who watched has gone away; the work goes on
             self.report(trial, end.outcome, verdict)
 
-    async def _agent_phase(self, row: Row, directory: TryDirectory) -> Harvest:
-        # A task of its own, so that an interrupt reaches the agent alone and its work is still harvested.
-        task = asyncio.create_task(self.phase.carry_out(row, directory))
-        self._live.add(task)
-        try:
-            return await task
-        finally:
-            self._live.discard(task)
+    async def _agent_phase(self, row: Row, trial: TrialDirectory) -> tuple[TryDirectory, Harvest | None]:
+        """Let the agent work, in as many tries as it takes and may have. No harvest: the last try is closed."""
+        chances = self.settings.tries
+        while True:
+            directory = trial.start_try()
+            harvest = await _in_task(self.phase.carry_out(row, directory), self._live)
+            chances -= 1
+            if harvest.outcome.error != "sandbox" or not chances or self.result.interrupted:
+                return directory, harvest
+            close_try(trial, directory, harvest, harvest.outcome)
+            try:
+                if not await _in_task(self.engine.answers(), self._live):
+                    return directory, None
+            except asyncio.CancelledError:
+                if self.result.interrupted:
+                    return directory, None
+                raise
+            self.result.retried.add((trial.task_id, trial.attempt))
 
     async def _judge(
         self, row: Row, trial: TrialDirectory, directory: TryDirectory, harvest: Harvest
     ) -> Verdict | None:
         if self._given_up and harvest.can_be_judged:
             harvest = replace(harvest, outcome=not_judged(harvest.outcome))
-        task = asyncio.create_task(judge(self.verifier, row, trial, directory, harvest))
-        self._judging.add(task)
-        try:
-            return await task
-        finally:
-            self._judging.discard(task)
+        chances = iter(range(self.settings.tries - 1))
+
+        async def again() -> bool:
+            if next(chances, None) is None or not await self.engine.answers():
+                return False
+            self.result.retried.add((trial.task_id, trial.attempt))
+            return True
+
+        return await _in_task(judge(self.verifier, row, trial, directory, harvest, again), self._judging)
 
     def _count(self, outcome: Outcome) -> None:
         if outcome.error is None:
@@ -142,22 +178,28 @@ async def carry_out(
 ) -> RunResult:
     """Carry out all trials of `run`, telling `report` of each that ends.
 
-    Raises EngineUnavailableError when there is no Docker engine.
+    Raises EngineUnavailableError when there is no Docker engine, ValueError for limits that it cannot set, SandboxError
+    when the containers' network cannot be made.
     """
-    client = await asyncio.to_thread(connect)
-    async with _grader() as grader:
-        janitor = Janitor()
-        run.append_session(_session(run, settings, engine_version(client)))
-        phase = AgentPhase(client, agent, janitor, settings.network, run.manifest.run_id, settings.secrets)
-        verifier = OfficialVerifier(client, grader, janitor, run.manifest.run_id)
-        execution = _Execution(run, rows, phase, verifier, settings, report)
-        try:
-            await execution.carry_out()
-        finally:
-            execution.result.leftovers = [str(failure) for failure in await janitor.finish()]
-            write_predictions(run)
-            client.close()
-        return execution.result
+    run_id, janitor = run.manifest.run_id, Janitor()
+    with contextlib.closing(await asyncio.to_thread(connect)) as client:
+        async with _grader() as grader, open_network(client, settings.sandbox, run=run_id) as network:
+            run.append_session(_session(run, settings, engine_version(client)))
+            phase = AgentPhase(client, agent, janitor, network, run_id, settings.secrets)
+            verifier = OfficialVerifier(client, grader, janitor, run_id)
+            execution = _Execution(run, rows, phase, verifier, settings, report, EngineWatch())
+            reaping = reap_beside(client)
+            try:
+                await execution.carry_out()
+            finally:
+                failures = [str(failure) for failure in await janitor.finish()]
+                failures += await asyncio.to_thread(remove_containers, client, run_id)
+                write_predictions(run)
+        result = execution.result
+        result.leftovers = [*failures, *network.leftovers]
+        result.warnings = network.remarks
+        result.reaped = await _reaped(reaping)
+    return result
 
 
 def write_predictions(run: RunDirectory) -> Path:
@@ -181,6 +223,14 @@ def _latest_patch(trial: TrialDirectory) -> str | None:
     return None
 
 
+async def _reaped(reaping: "Future[Reaping]") -> str:
+    """What the reaper removed; it began with the run and has long ended, unless the run was over in no time."""
+    with contextlib.suppress(Exception):  # the boundary of what may never fail a run
+        async with asyncio.timeout(_REAPER_GRACE):
+            return (await asyncio.wrap_future(reaping)).counts
+    return ""
+
+
 @asynccontextmanager
 async def _grader() -> AsyncGenerator[Grader]:
     grader = await Grader.start()
@@ -188,6 +238,16 @@ async def _grader() -> AsyncGenerator[Grader]:
         yield grader
     finally:
         await grader.close()
+
+
+async def _in_task(work: Coroutine[Any, Any, T], those: set[asyncio.Task[Any]]) -> T:
+    """Await `work` in a task of its own among `those`, so that an interrupt reaches it alone."""
+    task = asyncio.create_task(work)
+    those.add(task)
+    try:
+        return await task
+    finally:
+        those.discard(task)
 
 
 @contextlib.contextmanager

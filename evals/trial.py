@@ -1,14 +1,15 @@
 """One try at one task, from left to right: sandbox up, agent, harvest; then the verdict.
 
 The work is harvested on every exit: done, at a limit, interrupted, or broken off by an error. The verdict is
-appended before `end.json` closes the try.
+appended before `end.json` closes the try. A verifier that fails judges the same work once more, in the same try:
+what an agent did is not done again for that.
 """
 
 import asyncio
 import contextlib
 import hashlib
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -30,6 +31,7 @@ from results.run_directory import TrialDirectory, TryDirectory
 from results.trajectory import TrajectoryWriter
 from runners.docker_engine import ImageUnavailableError, ensure_image, in_thread
 from runners.docker_sandbox import ContainerSettings, DockerSandbox
+from runners.networks import SandboxNetwork
 from tools.sandbox import SandboxError
 
 if TYPE_CHECKING:
@@ -48,7 +50,7 @@ class AgentPhase:
     client: "DockerClient"
     agent: TaskAgent
     janitor: Janitor
-    network: str
+    network: SandboxNetwork
     run: str
     secrets: frozenset[str]
     """What is taken out of everything that is recorded."""
@@ -62,7 +64,7 @@ class AgentPhase:
             patch: bytes | None = None
             try:
                 image_id = await in_thread(ensure_image, self.client, row.image)
-                outcome, patch = await self._in_sandbox(row, listener)
+                outcome, patch = await self._in_sandbox(row, directory, listener)
             except ImageUnavailableError as error:
                 outcome = _error("image", error)
             except SandboxError as error:
@@ -78,9 +80,17 @@ class AgentPhase:
             listener.event(EndEvent(time=time.time(), outcome=outcome))
         return Harvest(outcome, patch, image_id, started)
 
-    async def _in_sandbox(self, row: Row, listener: Listener) -> tuple[Outcome, bytes | None]:
-        settings = ContainerSettings(
-            image=row.image, directory=DIRECTORY, network=self.network, run=self.run, user="root", scratch=SCRATCH
+    async def _in_sandbox(self, row: Row, directory: TryDirectory, listener: Listener) -> tuple[Outcome, bytes | None]:
+        attempt = directory.path.parents[1].name
+        settings = self.network.container(
+            ContainerSettings(
+                image=row.image,
+                directory=DIRECTORY,
+                run=self.run,
+                trial=f"{row.instance_id}/{attempt}",
+                user="root",
+                scratch=SCRATCH,
+            )
         )
         sandbox = await DockerSandbox.start(self.client, settings)
         try:
@@ -110,35 +120,46 @@ class Harvest:
         return self.patch is not None and self.outcome.error is None
 
 
+Again = Callable[[], Awaitable[bool]]
+"""Asked after an error, and waits where waiting may help: whether to go at it once more."""
+
+
 async def judge(
-    verifier: OfficialVerifier, row: Row, trial: TrialDirectory, directory: TryDirectory, harvest: Harvest
+    verifier: OfficialVerifier,
+    row: Row,
+    trial: TrialDirectory,
+    directory: TryDirectory,
+    harvest: Harvest,
+    again: Again,
 ) -> Verdict | None:
     """Append the verdict on a try, and close the try. None where there is nothing to judge, or no judge."""
     outcome = harvest.outcome
     found: Verdict | None = None
     if harvest.patch is not None and harvest.can_be_judged:
-        number = trial.next_verdict_number()
-        started = time.time()
         try:
-            judgement = await verifier.judge(row, harvest.patch, trial.verdict_files(number))
-            found = verdict(
-                judgement,
-                number=number,
-                try_number=directory.number,
-                patch_sha256=_sha256(harvest.patch),
-                image_id=harvest.image_id or "",
-                started=started,
-            )
-            trial.append_verdict(found)
+            outcome, found = await _judged(verifier, row, trial, directory, harvest)
+            while outcome.error == "verifier" and await again():
+                outcome, found = await _judged(verifier, row, trial, directory, harvest)
         except asyncio.CancelledError:
-            outcome = not_judged(outcome)
-        except (SandboxError, GraderError) as error:
-            detail = f"the work was not judged: {error}"
-            outcome = outcome.model_copy(update={"error": "verifier", "detail": detail})
-        except Exception as error:  # the boundary of a trial, as above
-            outcome = outcome.model_copy(update={"error": "harness", "detail": _fault_of_ours(error).detail})
-    directory.write_end(_end(trial, directory, harvest, outcome))
+            outcome = not_judged(harvest.outcome)
+    close_try(trial, directory, harvest, outcome)
     return found
+
+
+def close_try(trial: TrialDirectory, directory: TryDirectory, harvest: Harvest, outcome: Outcome) -> None:
+    """Write the try's end, which is the last that is written of it."""
+    directory.write_end(
+        TryEnd(
+            task_id=trial.task_id,
+            attempt=trial.attempt,
+            number=directory.number,
+            outcome=outcome,
+            started=harvest.started,
+            ended=time.time(),
+            patch_sha256=None if harvest.patch is None else _sha256(harvest.patch),
+            image_id=harvest.image_id,
+        )
+    )
 
 
 def not_judged(outcome: Outcome) -> Outcome:
@@ -150,17 +171,30 @@ Report = Callable[[TrialDirectory, Outcome, Verdict | None], None]
 """Told of each trial that is over."""
 
 
-def _end(trial: TrialDirectory, directory: TryDirectory, harvest: Harvest, outcome: Outcome) -> TryEnd:
-    return TryEnd(
-        task_id=trial.task_id,
-        attempt=trial.attempt,
-        number=directory.number,
-        outcome=outcome,
-        started=harvest.started,
-        ended=time.time(),
-        patch_sha256=None if harvest.patch is None else _sha256(harvest.patch),
-        image_id=harvest.image_id,
-    )
+async def _judged(
+    verifier: OfficialVerifier, row: Row, trial: TrialDirectory, directory: TryDirectory, harvest: Harvest
+) -> tuple[Outcome, Verdict | None]:
+    assert harvest.patch is not None
+    number = trial.next_verdict_number()
+    started = time.time()
+    try:
+        judgement = await verifier.judge(row, harvest.patch, trial.verdict_files(number))
+        found = verdict(
+            judgement,
+            number=number,
+            try_number=directory.number,
+            patch_sha256=_sha256(harvest.patch),
+            image_id=harvest.image_id or "",
+            started=started,
+        )
+        trial.append_verdict(found)
+    except (SandboxError, GraderError) as error:
+        detail = f"the work was not judged: {error}"
+        return harvest.outcome.model_copy(update={"error": "verifier", "detail": detail}), None
+    except Exception as error:  # the boundary of a trial, as above
+        update = {"error": "harness", "detail": _fault_of_ours(error).detail}
+        return harvest.outcome.model_copy(update=update), None
+    return harvest.outcome, found
 
 
 async def _harvest(workspace: Workspace, base: str, outcome: Outcome) -> tuple[Outcome, bytes | None]:

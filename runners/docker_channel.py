@@ -1,59 +1,277 @@
-"""The streams of a process in a container, over the engine's multiplexed connection.
+"""The streams of a process in a container, over a connection that the engine gives up for them.
 
 Each frame is 8 bytes of header (stream, three zeros, length as big-endian 32 bits) and then the data: Engine API,
 "Attach to a container", stream format.
 """
 
+import abc
 import asyncio
 import os
 import socket
 import struct
+from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from runners.docker_engine import engine_errors, in_thread
+from runners.docker_engine import engine_errors, in_thread, obtain
+from runners.shell import STDERR
+from tools.sandbox import SandboxError
 
 if TYPE_CHECKING:
     from docker import APIClient
 
+STDOUT_QUIET = 0.05
+STDOUT_PATIENCE = 1.0
+"""Seconds for which a process that has ended may still have output under way: of silence, and in all."""
 _HEADER = struct.Struct(">BxxxL")
-_READ_LIMIT = 1 << 20
+_BUFFER_SIZE = 1 << 17
+_UNREAD_LIMIT = 1 << 20
+_LONGEST_WORD = 64
+_LINE_LIMIT = 4096
 
 
-class ExecChannel:
-    """A process that was started in a container with an exec, with its stdin, stdout and stderr."""
+class Connection(asyncio.BufferedProtocol, abc.ABC):
+    """A connection with flow control in both directions; derived classes say what becomes of what arrives."""
 
-    def __init__(self, exec_id: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.exec_id = exec_id
-        self._reader = reader
-        self._writer = writer
-        self._left = 0
-        self._stream = 0
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._buffer = memoryview(bytearray(_BUFFER_SIZE))
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._arrived = asyncio.Event()
+        self.ended = False
+        """Whether nothing more arrives, and nothing can be sent."""
+
+    @abc.abstractmethod
+    def take(self, data: memoryview) -> None:
+        """Take what has arrived; it is gone after the call."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the connection."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        """Wake up who waits."""
+        self.ended = True
+        self._writable.set()
+        self._arrived.set()
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
+        """Where to put what arrives."""
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Pass on what has arrived."""
+        self.take(self._buffer[:nbytes])
+
+    def pause_writing(self) -> None:
+        """Let senders wait."""
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        """Let senders go on."""
+        self._writable.set()
 
     async def send(self, data: bytes) -> None:
-        """Write to stdin."""
-        self._writer.write(data)
-        await self._writer.drain()
-
-    async def receive(self) -> tuple[int, bytes]:
-        """The next piece of a frame; an empty piece at the end."""
-        try:
-            while not self._left:
-                self._stream, self._left = _HEADER.unpack(await self._reader.readexactly(_HEADER.size))
-            data = await self._reader.read(min(self._left, _READ_LIMIT))
-        except (asyncio.IncompleteReadError, ConnectionError):
-            return 0, b""
-        self._left -= len(data)
-        return self._stream, data
+        """Write to the process's stdin. Raises ConnectionError when it is gone."""
+        # In pieces, since a transport that has much to send moves all of it with each part that goes out.
+        for start in range(0, max(len(data), 1), _BUFFER_SIZE):
+            if self.ended or self._transport is None:
+                raise ConnectionResetError("the process has ended")
+            self._transport.write(memoryview(data)[start : start + _BUFFER_SIZE])
+            await self._writable.wait()
+        if self.ended:
+            raise ConnectionResetError("the process has ended")
 
     def end_of_input(self) -> None:
         """Tell the process that there is no more stdin."""
-        if self._writer.can_write_eof():
-            self._writer.write_eof()
+        if self._transport and not self.ended and self._transport.can_write_eof():
+            self._transport.write_eof()
 
     async def close(self) -> None:
         """Close the connection; the process sees the end of its stdin."""
-        self._writer.close()
+        if self._transport:
+            self._transport.abort()
+        self.connection_lost(None)
+
+
+class ContainerChannel(Connection):
+    """A process in a container, with its stdin, stdout and stderr.
+
+    With an `end_mark`, the process has ended once that stands on a line of stderr: its streams may be held open by
+    what it left behind.
+    """
+
+    def __init__(self, end_mark: bytes = b"") -> None:
+        super().__init__()
+        self.exec_id = ""
+        self._end_mark = end_mark
+        self._header = b""
+        self._left = 0
+        self._stream = 0
+        self._pieces: deque[tuple[int, bytes]] = deque()
+        self._unread = 0
+        self._line = b""
+        self._awaited: _Awaited | None = None
+        self._deadline: float | None = None
+        self._ending: asyncio.TimerHandle | None = None
+
+    async def receive(self) -> tuple[int, bytes]:
+        """The next piece of stdout or stderr; an empty piece at the end."""
+        while not self._pieces:
+            if self.ended and self._ending is None:
+                return 0, b""
+            self._arrived.clear()
+            await self._arrived.wait()
+        stream, piece = self._pieces.popleft()
+        if self._pieces and self._pieces[0][0] == stream:
+            pieces = [piece]
+            while self._pieces and self._pieces[0][0] == stream:
+                pieces.append(self._pieces.popleft()[1])
+            piece = b"".join(pieces)
+        self._unread -= len(piece)
+        if self._unread < _UNREAD_LIMIT // 2 and self._transport:
+            self._transport.resume_reading()
+        return stream, piece
+
+    async def receive_answer(self, mark: bytes, silence: float) -> tuple[bytes, bytes] | None:
+        """What comes on stdout up to `mark`, and the rest of the line with it; None when the process ends before.
+
+        `mark` begins with a line break, and ends what is said. Raises TimeoutError after `silence` seconds without
+        anything. Nobody is woken up before the end, since that takes longer than the data.
+        """
+        self._awaited = awaited = _Awaited(mark, self._loop.time())
+        for stream, piece in self._pieces:
+            awaited.add(stream, piece)
+        self._pieces.clear()
+        self._unread = 0
+        try:
+            while not awaited.found and not (self.ended and self._ending is None):
+                self._arrived.clear()
+                try:
+                    async with asyncio.timeout_at(awaited.last + silence):
+                        await self._arrived.wait()
+                except TimeoutError:
+                    if self._loop.time() >= awaited.last + silence:
+                        raise
+        finally:
+            self._awaited = None
+        return awaited.answer()
+
+    def take(self, data: memoryview) -> None:
+        """Take the frames apart."""
+        position = 0
+        while position < len(data):
+            if not self._left:
+                missing = _HEADER.size - len(self._header)
+                self._header += data[position : position + missing]
+                position += missing
+                if len(self._header) < _HEADER.size:
+                    break
+                self._stream, self._left = _HEADER.unpack(self._header)
+                self._header = b""
+                continue
+            piece = bytes(data[position : position + self._left])
+            position += len(piece)
+            self._left -= len(piece)
+            self._add(self._stream, piece)
+        if self._unread > _UNREAD_LIMIT and self._transport:
+            self._transport.pause_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nothing more arrives."""
+        if self._ending:
+            self._ending.cancel()
+            self._ending = None
+        super().connection_lost(exc)
+
+    def _add(self, stream: int, piece: bytes) -> None:
+        if stream == STDERR and self._end_mark:
+            piece = self._without_mark(piece)
+        elif self._deadline is not None:
+            self._expect_end()
+        if not piece:
+            return
+        if self._awaited:
+            self._awaited.last = self._loop.time()
+            if self._awaited.add(stream, piece):
+                self._arrived.set()
+            return
+        self._pieces.append((stream, piece))
+        self._unread += len(piece)
+        self._arrived.set()
+
+    def _without_mark(self, piece: bytes) -> bytes:
+        """The whole lines of stderr, and nothing from the mark on."""
+        lines = (self._line + piece).split(b"\n")
+        self._line = lines.pop()[-_LINE_LIMIT:]
+        if self._end_mark in lines:
+            lines = lines[: lines.index(self._end_mark)]
+            self.ended = True
+            self._writable.set()
+            self._deadline = self._loop.time() + STDOUT_PATIENCE
+            self._expect_end()
+        return b"".join(line + b"\n" for line in lines)
+
+    def _expect_end(self) -> None:
+        """Wait for output that is still under way, as long as it comes."""
+        if self._ending:
+            self._ending.cancel()
+        assert self._deadline is not None
+        self._ending = self._loop.call_at(min(self._deadline, self._loop.time() + STDOUT_QUIET), self._end)
+
+    def _end(self) -> None:
+        if self._transport and not self._transport.is_reading() and not self._transport.is_closing():
+            self._ending = self._loop.call_later(STDOUT_QUIET, self._end)
+            return
+        if self._transport:
+            self._transport.abort()
+        self.connection_lost(None)
+
+
+class _Awaited:
+    """An answer that is being collected."""
+
+    def __init__(self, mark: bytes, now: float) -> None:
+        self.last = now
+        """When something came last."""
+        self.found = False
+        self._mark = mark
+        self._pieces: list[bytes] = []
+        self._tail = b""
+
+    def add(self, stream: int, piece: bytes) -> bool:
+        """Whether this was the end."""
+        if stream == STDERR:
+            return False
+        self._pieces.append(piece)
+        keep = len(self._mark) + _LONGEST_WORD
+        self._tail = (self._tail + piece[-keep:])[-keep:]
+        self.found = self._tail.endswith(b"\n") and self._mark in self._tail
+        return self.found
+
+    def answer(self) -> tuple[bytes, bytes] | None:
+        if not self.found:
+            return None
+        end = len(self._tail) - self._tail.rfind(self._mark)
+        return b"".join(self._pieces)[:-end], self._tail[len(self._mark) - end : -1]
+
+
+ConnectionT = TypeVar("ConnectionT", bound=Connection)
+
+
+async def connect_to(protocol: ConnectionT, connection: socket.socket) -> ConnectionT:
+    """Let `protocol` have a connection. Raises SandboxError."""
+    with engine_errors():
+        connection.setblocking(False)
+        try:
+            await asyncio.get_running_loop().create_connection(lambda: protocol, sock=connection)
+        except BaseException:
+            connection.close()
+            raise
+    return protocol
 
 
 async def open_exec(
@@ -62,27 +280,53 @@ async def open_exec(
     command: Sequence[str],
     *,
     environment: Mapping[str, str] | None = None,
-    directory: str | None = None,
     user: str = "",
-) -> ExecChannel:
-    """Start `command` in a container. Raises SandboxError."""
+) -> ContainerChannel:
+    """Start `command` in a container, in the root folder. Raises SandboxError."""
+    channel = ContainerChannel()
+    channel.exec_id = await start_exec(api, container, command, channel, environment=environment, user=user)
+    return channel
 
-    def start() -> tuple[str, Any]:
+
+async def start_exec(
+    api: "APIClient",
+    container: str,
+    command: Sequence[str],
+    protocol: Connection,
+    *,
+    environment: Mapping[str, str] | None = None,
+    user: str = "",
+    tty: bool = False,
+) -> str:
+    """Start `command` in the root folder of a container, and let `protocol` have its streams; returns the exec's id.
+
+    In the root folder, since any other one may have been removed by an agent, and nothing could be started there.
+    Raises SandboxError.
+    """
+
+    def start() -> tuple[str, socket.socket]:
         created: dict[str, str] = api.exec_create(  # pyright: ignore[reportUnknownMemberType]
-            container, list(command), stdin=True, environment=dict(environment or {}), workdir=directory, user=user
+            container, list(command), stdin=True, tty=tty, environment=dict(environment or {}), workdir="/", user=user
         )
-        return created["Id"], api.exec_start(created["Id"], socket=True)
+        return created["Id"], raw_socket(api.exec_start(created["Id"], tty=tty, socket=True))
 
-    exec_id, response = await in_thread(start)
-    connection = _raw_socket(response)
-    connection.setblocking(False)
-    with engine_errors():
-        reader, writer = await asyncio.open_connection(sock=connection, limit=_READ_LIMIT)
-    return ExecChannel(exec_id, reader, writer)
+    exec_id, connection = await obtain(start, lambda started: started[1].close())
+    await connect_to(protocol, connection)
+    return exec_id
 
 
-def _raw_socket(response: Any) -> socket.socket:
+def raw_socket(response: Any) -> socket.socket:
     """Take the connection out of the SDK's file-like wrapper, as one that nobody else closes."""
     connection = socket.socket(fileno=os.dup(response.fileno()))
     response.close()
     return connection
+
+
+async def exit_code(api: "APIClient", exec_id: str) -> int:
+    """How an exec ended whose streams have ended. Raises SandboxError."""
+    for _ in range(100):
+        state: dict[str, int | None] = await in_thread(api.exec_inspect, exec_id)
+        if (code := state["ExitCode"]) is not None:
+            return code
+        await asyncio.sleep(0.01)
+    raise SandboxError("the engine does not say how a command ended")

@@ -3,9 +3,10 @@
 import asyncio
 import os
 import stat
+import threading
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Generic, ParamSpec, TypeVar, cast
 
 from tools.sandbox import SandboxError
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
+V = TypeVar("V")
 
 OLDEST_API = "1.41"
 RUN_LABEL = "unbroken.run"
@@ -53,15 +55,38 @@ def engine_version(client: "DockerClient") -> str:
 
 
 async def in_thread(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call a blocking function of the Docker SDK; what the engine refuses becomes a SandboxError."""
+    """Call a blocking function of the Docker SDK; what the engine refuses becomes a SandboxError.
+
+    When this is cancelled, the call goes on all the same, and nobody hears of its result: see `obtain`.
+    """
     with engine_errors():
-        return await asyncio.to_thread(function, *args, **kwargs)
+        return await _start_thread(lambda: function(*args, **kwargs))
+
+
+async def obtain(function: Callable[[], T], give_back: Callable[[T], object]) -> T:
+    """Call a blocking function whose result must be given back by somebody. Raises SandboxError.
+
+    When this is cancelled, however often, the thread itself gives it back.
+    """
+    call = _Obtaining(function, give_back)
+    with engine_errors():
+        done = _start_thread(call)
+        try:
+            return await asyncio.shield(done)
+        except asyncio.CancelledError:
+            given_back = call.abandon()
+            with suppress(Exception):  # whatever it is: nobody wants the result any more
+                await asyncio.shield(done)
+                if given_back:
+                    await asyncio.shield(given_back)
+            raise
 
 
 @contextmanager
 def engine_errors() -> Generator[None]:
     """Turn failures of the engine, or of the way to it, into SandboxError."""
     import requests
+    import urllib3
     from docker.errors import DockerException
 
     try:
@@ -70,7 +95,7 @@ def engine_errors() -> Generator[None]:
         explanation = getattr(error, "explanation", None) or str(error)
         message = f"the Docker engine refused: {explanation}"
         raise SandboxError(message) from error
-    except (requests.RequestException, OSError) as error:
+    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
         message = f"the Docker engine does not answer: {error}"
         raise SandboxError(message) from error
 
@@ -97,6 +122,53 @@ def ensure_image(client: "DockerClient", name: str) -> str:
             raise ImageUnavailableError(message) from error
     assert image_id is not None
     return image_id
+
+
+def _start_thread(function: Callable[[], T]) -> "asyncio.Future[T]":
+    """Call a function in a thread of its own: calls to an engine are many and long, and those of a pool few."""
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[T] = loop.create_future()
+
+    def call() -> None:
+        try:
+            value = function()
+        except BaseException as error:  # whatever it is, the caller is told
+            tell(answer.set_exception, error)
+        else:
+            tell(answer.set_result, value)
+
+    def tell(setter: Callable[[V], None], value: V) -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(lambda: None if answer.done() else setter(value))
+
+    threading.Thread(target=call, name=getattr(function, "__name__", "engine")).start()
+    return answer
+
+
+class _Obtaining(Generic[T]):
+    """A call whose result belongs to the caller, until the caller has gone."""
+
+    def __init__(self, function: Callable[[], T], give_back: Callable[[T], object]) -> None:
+        self._function = function
+        self._give_back = give_back
+        self._lock = threading.Lock()
+        self._abandoned = False
+        self._results: list[T] = []
+
+    def __call__(self) -> T:
+        result = self._function()
+        with self._lock:
+            if not self._abandoned:
+                self._results.append(result)
+                return result
+        self._give_back(result)
+        return result
+
+    def abandon(self) -> "asyncio.Future[object] | None":
+        """Have the result given back by the thread; or now, where the thread has ended."""
+        with self._lock:
+            self._abandoned = True
+        return _start_thread(lambda: self._give_back(self._results[0])) if self._results else None
 
 
 def _repository_and_tag(name: str) -> tuple[str, str | None]:

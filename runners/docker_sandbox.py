@@ -1,90 +1,84 @@
-"""A sandbox that is a Docker container, with one channel for the agent's shell and one for the harness."""
+"""A sandbox that is a Docker container, with one channel for the agent's shell and one for the harness.
+
+The shell's first worker is a child of the container's first process, on the connection that was attached before the
+start; the harness's channel is opened beside it. Either is replaced by an exec when it dies.
+"""
 
 import asyncio
 import contextlib
-import errno
-import io
-import os
-import secrets
 import shlex
-import tarfile
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import resources
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runners.command_environment import NON_INTERACTIVE
-from runners.docker_channel import ExecChannel, open_exec
-from runners.docker_engine import OWNER_LABEL, RUN_LABEL, in_thread
+from runners.container import Container, ContainerSettings, remove_container, start_container
+from runners.docker_channel import ContainerChannel, connect_to, exit_code, open_exec
+from runners.docker_engine import in_thread, obtain
+from runners.docker_files import ContainerFiles
+from runners.docker_terminal import DockerTerminal
+from runners.service_shell import SERVICE_COMMAND, ServiceShell, service_environment
 from runners.shell import STDERR, PersistentShell, worker_command, worker_environment
 from tools.output import BoundedOutput
-from tools.sandbox import OUTPUT_LIMIT, CommandResult, OutputListener, SandboxError
+from tools.sandbox import OUTPUT_LIMIT, CommandResult, OutputListener
 
 if TYPE_CHECKING:
     from docker import DockerClient
-    from docker.models.containers import Container
+
+__all__ = ["ContainerSettings", "DockerSandbox"]
 
 _STATE = "/dev/shm/shell"  # noqa: S108 - in memory: a file that is rewritten at each command costs a disk 4 ms
-# Deaf to signals, and without a word that an agent would look for when it ends processes of its own (`pkill -f sleep`).
-_WAIT_FOR_EVER = ["/bin/sh", "-c", "trap '' HUP INT QUIT TERM; exec tail -f /dev/null"]
-_SERVICE_DEADLINE = 60.0
-
-
-@dataclass(frozen=True)
-class ContainerSettings:
-    """How a container is set up. Nothing here names the task: what is visible inside tells the agent nothing."""
-
-    image: str
-    directory: str
-    network: str = "none"
-    cpus: float | None = None
-    memory: str | None = None
-    """With a unit, as Docker takes it: `4g`."""
-    processes: int | None = 4096
-    environment: Mapping[str, str] = field(default_factory=lambda: dict(NON_INTERACTIVE))
-    profile: str = "~/.bashrc"
-    """What the persistent shell sources at its start: SWE-bench's images activate their environment there."""
-    run: str = ""
-    """The id of the run, for the label by which leftovers are found."""
-    user: str = ""
-    """Who runs commands; the image's own user unless given."""
-    scratch: str = "/tmp/outputs"  # noqa: S108 - a folder of the container's own
-    """Where the harness keeps files of its own."""
-    restricted: bool = True
-    """No new privileges, and a limit on processes. Without: what swebench gives its containers, mounts included."""
+_KILL_GRACE = 10.0
+# The process id comes first, on stderr, by which a command that runs too long is found inside.
+_RUN = """
+echo "$$" >&2
+exec 2>&1
+cd -- "$2" || exit
+if command -v bash >/dev/null; then exec bash -c "$1" bash; fi
+exec sh -c "$1" sh
+"""
 
 
 class DockerSandbox:
     """Runs commands in a container of its own. Fulfils `tools.sandbox.Sandbox`."""
 
-    def __init__(self, client: "DockerClient", container: "Container", settings: ContainerSettings) -> None:
-        self._client = client
+    def __init__(
+        self, client: "DockerClient", container: Container, settings: ContainerSettings, channel: ContainerChannel
+    ) -> None:
+        self._api = client.api
         self._container = container
         self._settings = settings
-        self._shell = PersistentShell(self._open_shell, self._kill_tree)
-        self._service: ExecChannel | None = None
-        self._service_lock = asyncio.Lock()
+        self._first_channel: ContainerChannel | None = channel
+        self._service = ServiceShell(self._open_service, container.id[:12])
+        self._service.begin()
+        self._files = ContainerFiles(client.api, container.id, self._service)
+        self._shell = PersistentShell(self._open_shell, self._kill_command, self._files.append)
+        self._terminals: list[DockerTerminal] = []
 
     @classmethod
     async def start(cls, client: "DockerClient", settings: ContainerSettings) -> "DockerSandbox":
         """Create and start a container. Raises SandboxError."""
-        creation = asyncio.create_task(in_thread(_create, client, settings))
+        worker = _shell_worker(settings)
+        container = await obtain(
+            lambda: start_container(client.api, settings, worker), lambda container: _discard(client, container)
+        )
         try:
-            container = await asyncio.shield(creation)
-        except asyncio.CancelledError:
-            # A thread cannot be cancelled: without this the container would come up with nobody to remove it.
-            with contextlib.suppress(SandboxError):
-                await in_thread(_remove, await creation)
+            channel = await connect_to(ContainerChannel(container.end_mark), container.streams)
+        except BaseException:
+            await asyncio.shield(in_thread(_discard, client, container))
             raise
-        return cls(client, container, settings)
+        return cls(client, container, settings, channel)
 
     @property
     def container_id(self) -> str:
         """The engine's id of the container."""
-        return self._container.id or ""
+        return self._container.id
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the engine could not do as the settings say, such as a limit on the disk."""
+        return self._container.warnings
 
     @property
     def working_directory(self) -> str:
@@ -96,9 +90,11 @@ class DockerSandbox:
         """A folder for outputs that were too long to show."""
         return self._settings.scratch
 
-    async def shell(self, command: str, *, timeout: float, on_output: OutputListener | None = None) -> CommandResult:
+    async def shell(
+        self, command: str, *, timeout: float, on_output: OutputListener | None = None, keep_at: str | None = None
+    ) -> CommandResult:
         """Run in the persistent shell."""
-        return await self._shell.run(command, timeout, on_output)
+        return await self._shell.run(command, timeout, on_output, keep_at)
 
     async def exec(
         self,
@@ -109,11 +105,10 @@ class DockerSandbox:
         environment: Mapping[str, str] | None = None,
         user: str | None = None,
     ) -> CommandResult:
-        """Run in a bash of its own; the exit status is the engine's."""
+        """Run in a shell of its own; the exit status is the engine's."""
         started = time.monotonic()
         channel = await self._open(
-            # The wrapper tells its process id, by which a command that runs too long is found inside.
-            ["bash", "-c", 'echo "$$" >&2; exec bash -c "$1" bash 2>&1', "bash", command],
+            ["/bin/sh", "-c", self._settings.prelude + _RUN, "sh", command, self.working_directory],
             environment=environment,
             user=user,
         )
@@ -124,108 +119,118 @@ class DockerSandbox:
                 await asyncio.gather(_feed(channel, stdin), answer.read(channel))
         except TimeoutError:
             timed_out = True
-            if answer.process_id:
-                await self._kill_tree(answer.process_id)
+            await self._end_exec(channel, answer)
+        except BaseException:
+            await asyncio.shield(self._end_exec(channel, answer))
+            raise
         finally:
             await channel.close()
-        return answer.result(
-            None if timed_out else await self._exit_code(channel), timed_out, time.monotonic() - started
+        status = None if timed_out else await exit_code(self._api, channel.exec_id)
+        return answer.result(status, timed_out, time.monotonic() - started)
+
+    async def open_terminal(
+        self, command: str, *, columns: int, rows: int, directory: str | None = None
+    ) -> DockerTerminal:
+        """Start a program on a pseudo-terminal."""
+        terminal = await DockerTerminal.start(
+            self._api,
+            self.container_id,
+            self._service,
+            self._settings,
+            command,
+            directory or self.working_directory,
+            columns=columns,
+            rows=rows,
         )
+        self._terminals.append(terminal)
+        return terminal
+
+    async def kill_tree(self, process_id: int) -> None:
+        """End a process with its tree."""
+        await self._kill("kill_tree", process_id)
 
     async def read_bytes(self, path: str, *, limit: int | None = None) -> bytes:
-        """Read a file through the service channel."""
-        status, data = await self._serve(f"read_file {_quoted(path)} {-1 if limit is None else limit}", reply=True)
-        _raise_for(status, path)
-        return data
+        """Read a file through the service shell."""
+        return await self._files.read(path, limit)
 
     async def write_bytes(self, path: str, data: bytes) -> None:
-        """Write a file through the service channel."""
-        status, _ = await self._serve(f"write_file {_quoted(path)} {len(data)}", data)
-        _raise_for(status, path)
+        """Write a file through the service shell."""
+        await self._files.write(path, data)
 
     async def upload(self, source: Path, target: str) -> None:
-        """Copy with the engine's archive call."""
-        path = PurePosixPath(target)
-        await self.exec(f"mkdir -p -- {shlex.quote(str(path.parent))}", timeout=_SERVICE_DEADLINE)
-        await in_thread(_put, self._container, str(path.parent), source, path.name)
+        """Copy with the engine's archive call; what is copied belongs to the user that runs commands."""
+        await self._files.upload(source, target)
 
     async def download(self, source: str, target: Path) -> None:
         """Copy with the engine's archive call."""
-        from docker.errors import NotFound
-
-        try:
-            pieces, _ = await asyncio.to_thread(self._container.get_archive, source)
-        except NotFound as error:
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), source) from error
-        await asyncio.to_thread(_unpack, b"".join(pieces), target)
+        await self._files.download(source, target)
 
     async def close(self) -> None:
-        """Remove the container with whatever runs in it; kills, never waits for a process to agree."""
-        await self._shell.close()
-        if self._service:
-            await self._service.close()
-        await in_thread(_remove, self._container)
+        """Remove the container with whatever runs in it; kills, never waits for a process to agree.
+
+        Raises SandboxError when the engine does not do so.
+        """
+        removal = asyncio.ensure_future(in_thread(remove_container, self._api, self.container_id))
+        try:
+            for channel in (self._shell, self._first_channel, self._service):
+                if channel:
+                    await channel.close()
+        finally:
+            await removal
 
     async def _open(
         self, command: Sequence[str], *, environment: Mapping[str, str] | None = None, user: str | None = None
-    ) -> ExecChannel:
+    ) -> ContainerChannel:
         return await open_exec(
-            self._client.api,
-            self.container_id,
-            command,
-            environment=environment,
-            directory=self._settings.directory,
-            user=user or self._settings.user,
+            self._api, self.container_id, command, environment=environment, user=user or self._settings.user
         )
 
-    async def _open_shell(self) -> ExecChannel:
-        async with self._service_lock:  # while a process can be had: it ends those that took all there were
-            if self._service is None:
-                self._service = await self._open_service()
-        worker = worker_command(_STATE, self._settings.directory, "")
-        # `~` is the container's user's, and only a shell in there knows who that is.
-        start = (
-            f"mkdir -p -m 700 {_STATE} {self._settings.scratch}; "
-            f'exec {shlex.join(worker[:-1])} "$(eval echo {self._settings.profile})"'
-        )
-        return await self._open(["/bin/sh", "-c", start], environment=worker_environment())
+    async def _open_service(self) -> ContainerChannel:
+        return await self._open(SERVICE_COMMAND, environment=service_environment())
 
-    async def _kill_tree(self, process_id: int) -> None:
-        await self._serve(f"kill_tree {process_id}")
+    async def _open_shell(self) -> ContainerChannel:
+        first, self._first_channel = self._first_channel, None
+        if first:
+            return first
+        # First, while a process can be had: it ends those that took all there were.
+        await self._service.ready()
+        return await self._open(["/bin/sh", "-c", _shell_start(self._settings)], environment=worker_environment())
 
-    async def _exit_code(self, channel: ExecChannel) -> int:
-        for _ in range(100):
-            state: dict[str, int | None] = await in_thread(self._client.api.exec_inspect, channel.exec_id)
-            if (code := state["ExitCode"]) is not None:
-                return code
-            await asyncio.sleep(0.01)
-        raise SandboxError("the engine does not say how a command ended")
+    async def _kill_command(self, process_id: int) -> None:
+        await self._kill("kill_command", process_id)
 
-    async def _serve(self, request: str, data: bytes = b"", *, reply: bool = False) -> tuple[str, bytes]:
-        """Send one request to the service shell, and return the words and the bytes of its answer."""
-        async with self._service_lock:
-            try:
-                async with asyncio.timeout(_SERVICE_DEADLINE):
-                    if self._service is None:
-                        self._service = await self._open_service()
-                    await self._service.send(request.encode() + b"\n" + data)
-                    return await _read_answer(self._service, reply)
-            except (TimeoutError, ConnectionError) as error:
-                await self._drop_service()
-                message = f"the container no longer answers ({self.container_id[:12]})"
-                raise SandboxError(message) from error
-            except BaseException:
-                await self._drop_service()
-                raise
+    async def _kill(self, function: str, process_id: int) -> None:
+        if process_id > 1:  # the first process hears no signal, and less than one means many
+            await self._service.ask(function, process_id)
 
-    async def _open_service(self) -> ExecChannel:
-        script = resources.files("runners").joinpath("service_worker.sh").read_text("utf-8")
-        return await self._open(["/bin/sh", "-c", 'eval "$SERVICE_WORKER"'], environment={"SERVICE_WORKER": script})
+    async def _end_exec(self, channel: ContainerChannel, answer: "_ExecAnswer") -> None:
+        """End what an exec runs, which may not even have told its process id yet."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_KILL_GRACE):
+                await answer.read_process_id(channel)
+        if answer.process_id:
+            await self._kill_command(answer.process_id)
 
-    async def _drop_service(self) -> None:
-        service, self._service = self._service, None
-        if service:
-            await service.close()
+
+def _shell_start(settings: ContainerSettings) -> str:
+    """What starts a shell worker, in sh, where its environment is there."""
+    worker = worker_command(_STATE, settings.directory, "")
+    # `~` is the container's user's, and only a shell in there knows who that is.
+    return (
+        f"{settings.prelude}mkdir -p -m 700 {_STATE} {settings.scratch}\n"
+        f'exec {shlex.join(worker[:-1])} "$(eval echo {settings.profile})"'
+    )
+
+
+def _shell_worker(settings: ContainerSettings) -> str:
+    """What starts a shell worker, in sh, with its environment."""
+    variables = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in worker_environment().items())
+    return variables + _shell_start(settings)
+
+
+def _discard(client: "DockerClient", container: Container) -> None:
+    container.streams.close()
+    remove_container(client.api, container.id)
 
 
 @dataclass
@@ -235,20 +240,26 @@ class _ExecAnswer:
     output: BoundedOutput = field(default_factory=lambda: BoundedOutput(OUTPUT_LIMIT))
     control: bytes = b""
 
-    async def read(self, channel: ExecChannel) -> None:
-        while True:
-            stream, data = await channel.receive()
-            if not data:
-                return
-            if stream == STDERR:
-                self.control += data
-            else:
-                self.output.add(data)
+    async def read(self, channel: ContainerChannel) -> None:
+        while await self._read_piece(channel):
+            pass
+
+    async def read_process_id(self, channel: ContainerChannel) -> None:
+        while self.process_id is None and await self._read_piece(channel):
+            pass
+
+    async def _read_piece(self, channel: ContainerChannel) -> bool:
+        stream, data = await channel.receive()
+        if stream == STDERR:
+            self.control += data
+        else:
+            self.output.add(data)
+        return bool(data)
 
     @property
     def process_id(self) -> int | None:
         line, end, _ = self.control.partition(b"\n")
-        return int(line) if end else None
+        return int(line) if end and line.isdigit() else None
 
     def result(self, exit_code: int | None, timed_out: bool, duration: float) -> CommandResult:
         data, head_length = self.output.finish()
@@ -262,123 +273,9 @@ class _ExecAnswer:
         )
 
 
-async def _feed(channel: ExecChannel, data: bytes) -> None:
+async def _feed(channel: ContainerChannel, data: bytes) -> None:
     try:
         await channel.send(data)
         channel.end_of_input()
     except ConnectionError:
         return  # the command did not want all of it
-
-
-async def _read_answer(channel: ExecChannel, reply: bool) -> tuple[str, bytes]:
-    received = b""
-    while b"\n" not in received:
-        received += await _next_piece(channel)
-    line, _, received = received.partition(b"\n")
-    status, _, size = line.decode().partition(" ") if line.startswith(b"ok") else (line.decode(), "", "")
-    pieces = [received]
-    missing = (int(size) if reply and size else 0) - len(received)
-    while missing > 0:
-        pieces.append(await _next_piece(channel))
-        missing -= len(pieces[-1])
-    return status, b"".join(pieces)
-
-
-async def _next_piece(channel: ExecChannel) -> bytes:
-    while True:
-        stream, data = await channel.receive()
-        if not data:
-            raise ConnectionError("the service shell has ended")
-        if stream != STDERR:
-            return data
-
-
-_ERROR_NUMBERS = {
-    "missing": errno.ENOENT,
-    "directory": errno.EISDIR,
-    "not a directory": errno.ENOTDIR,
-    "denied": errno.EACCES,
-    "full": errno.ENOSPC,
-}
-
-
-def _raise_for(status: str, path: str) -> None:
-    if status != "ok":
-        number = _ERROR_NUMBERS.get(status, errno.EIO)
-        raise OSError(number, os.strerror(number), path)
-
-
-def _quoted(path: str) -> str:
-    if "\n" in path or "\0" in path:
-        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), path)
-    return shlex.quote(path)
-
-
-def _create(client: "DockerClient", settings: ContainerSettings) -> "Container":
-    limits: dict[str, object] = {}
-    if settings.cpus is not None:
-        limits["nano_cpus"] = int(settings.cpus * 1e9)
-    if settings.memory is not None:
-        limits["mem_limit"] = settings.memory
-    if settings.restricted:
-        limits |= {"pids_limit": settings.processes, "security_opt": ["no-new-privileges"]}
-    else:
-        limits["cap_add"] = ["SYS_ADMIN"]
-    # `create`, since `run` would go and pull an image that is not here.
-    container = client.containers.create(
-        settings.image,
-        entrypoint=_WAIT_FOR_EVER,
-        command=[],
-        init=True,
-        name=f"sandbox-{secrets.token_hex(6)}",
-        hostname="sandbox",
-        network_mode=settings.network,
-        working_dir=settings.directory,
-        user=settings.user or None,
-        environment=dict(settings.environment),
-        labels={RUN_LABEL: settings.run, OWNER_LABEL: "unbroken"},
-        **limits,  # type: ignore[arg-type]
-    )
-    try:
-        container.start()
-    except BaseException:
-        _remove(container)
-        raise
-    return container
-
-
-def _remove(container: "Container") -> None:
-    from docker.errors import APIError, NotFound
-
-    try:
-        container.remove(force=True, v=True)
-    except NotFound:
-        return
-    except APIError as error:
-        if error.status_code != 409:  # somebody is removing it already
-            raise
-
-
-def _put(container: "Container", folder: str, source: Path, name: str) -> None:
-    # On disk, since a repository may be larger than what we want in memory.
-    with tempfile.TemporaryFile() as archive:
-        with tarfile.open(fileobj=archive, mode="w") as members:
-            members.add(source, arcname=name, filter=_owned_by_root)
-        archive.seek(0)
-        container.put_archive(folder, archive)  # pyright: ignore[reportUnknownMemberType]
-
-
-def _owned_by_root(member: tarfile.TarInfo) -> tarfile.TarInfo:
-    member.uid = member.gid = 0
-    member.uname = member.gname = "root"
-    return member
-
-
-def _unpack(archive: bytes, target: Path) -> None:
-    """Unpack an archive whose single top entry becomes `target`."""
-    with tarfile.open(fileobj=io.BytesIO(archive)) as members:
-        top = members.getnames()[0]
-        target.parent.mkdir(parents=True, exist_ok=True)
-        for member in members:
-            member.name = target.name + member.name.removeprefix(top)
-            members.extract(member, target.parent, filter="data")

@@ -1,43 +1,57 @@
-"""A sandbox that is this machine: commands run in the repository, as the user, with nothing in between."""
+"""A sandbox that is this machine: commands run in the repository, as the user, confined if that is asked for.
+
+Everything that it starts runs below a supervisor of its own, so that nothing is left at a deadline, after `close`,
+and after the death of this process, however it came. `runners.confinement` says what a confined command can do.
+"""
 
 import asyncio
-import os
-import secrets
 import shutil
-import signal
-import tempfile
+import sys
 import time
-from collections import deque
 from collections.abc import Mapping
+from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
 
-from runners.command_environment import local_environment
-from runners.shell import STDOUT, Channel, PersistentShell, worker_command, worker_environment
+from runners import local_files
+from runners.command_environment import local_environment, terminal_environment
+from runners.confinement import Confinement, confined_environment
+from runners.local_channel import LocalChannel
+from runners.local_terminal import LocalTerminal
+from runners.marked_processes import MARK, kill_marked, new_mark
+from runners.owner import make_temporary_folder
+from runners.shell import PersistentShell, worker_command, worker_environment
+from runners.supervisor import Supervisor
 from tools.output import BoundedOutput
 from tools.sandbox import OUTPUT_LIMIT, CommandResult, OutputListener, SandboxError
 
-if TYPE_CHECKING:
-    import psutil
-
-MARK = "UNBROKEN_SHELL"
-"""The variable by which processes of a sandbox's shell are known, wherever they went."""
-_PIECE = 65536
-_QUEUED_PIECES = 64
-_LAST_WORDS = 0.1
 _IN_MEMORY = Path("/dev/shm")  # noqa: S108 - state that is rewritten at each command costs 4 ms on a disk
 
 
 class LocalSandbox:
-    """Runs commands in `directory` on this machine. Fulfils `tools.sandbox.Sandbox`."""
+    """Runs commands in `directory` on this machine. Fulfils `tools.sandbox.Sandbox`.
 
-    def __init__(self, directory: Path) -> None:
+    A method raises SandboxError once it is closed, and `ConfinementError` where commands cannot be confined.
+    """
+
+    def __init__(self, directory: Path, confinement: Confinement | None = None) -> None:
         self._directory = directory.resolve()
-        self._scratch = Path(tempfile.mkdtemp(prefix="unbroken-"))
-        self._state = Path(tempfile.mkdtemp(prefix="unbroken-shell-", dir=_IN_MEMORY if _IN_MEMORY.is_dir() else None))
+        self._confinement = confinement
+        self._folder = make_temporary_folder()
+        self._scratch = self._folder / "files" if confinement else self._folder
+        self._temporary = self._folder / "tmp"
+        self._state = make_temporary_folder(_IN_MEMORY if _IN_MEMORY.is_dir() else None)
         self._environment = local_environment()
-        self._mark = secrets.token_hex(8)
-        self._shell = PersistentShell(self._open_shell, self._kill_command)
+        if confinement:
+            self._environment = confined_environment(self._environment)
+        self._mark = new_mark()
+        self._numbers = count(1)
+        self._outer: Supervisor | None = None
+        self._supervisor: Supervisor | None = None
+        self._starting = asyncio.Lock()
+        self._closed = False
+        self._worker: LocalChannel | None = None
+        self._terminals: list[LocalTerminal] = []
+        self._shell = PersistentShell(self._open_shell, self._end_command, self._append)
 
     @property
     def working_directory(self) -> str:
@@ -49,9 +63,11 @@ class LocalSandbox:
         """A temporary folder that goes with the sandbox."""
         return str(self._scratch)
 
-    async def shell(self, command: str, *, timeout: float, on_output: OutputListener | None = None) -> CommandResult:
+    async def shell(
+        self, command: str, *, timeout: float, on_output: OutputListener | None = None, keep_at: str | None = None
+    ) -> CommandResult:
         """Run in the persistent shell."""
-        return await self._shell.run(command, timeout, on_output)
+        return await self._shell.run(command, timeout, on_output, keep_at)
 
     async def exec(
         self,
@@ -62,242 +78,165 @@ class LocalSandbox:
         environment: Mapping[str, str] | None = None,
         user: str | None = None,
     ) -> CommandResult:
-        """Run in a bash of its own. Raises ValueError for another `user`: this machine's stays who they are."""
+        """Run in a bash of its own, and end what it leaves.
+
+        Raises ValueError for another `user`: this machine's stays who they are.
+        """
         if user is not None:
             message = f"a command on this machine runs as you, not as {user!r}"
             raise ValueError(message)
         started = time.monotonic()
-        process = await asyncio.create_subprocess_exec(
-            "bash", "--noprofile", "--norc", "-c", command,
-            cwd=self._directory, env={**self._environment, **(environment or {})}, start_new_session=True,
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-        )  # fmt: skip
+        bash = ["bash", "--noprofile", "--norc", "-c", command]
+        channel = await self._open(bash, {**self._environment, **(environment or {})}, one_output=True)
         output = BoundedOutput(OUTPUT_LIMIT)
-        timed_out = False
+        exit_code = None
         try:
             async with asyncio.timeout(timeout):
-                await asyncio.gather(_feed(process, stdin), _drain(process, output))
-                await process.wait()
+                await asyncio.gather(_feed(channel, stdin), _drain(channel, output))
+                exit_code = await channel.program.wait()
         except TimeoutError:
-            timed_out = True
+            exit_code = None
         finally:
-            await asyncio.shield(kill_tree(process.pid))
+            await asyncio.shield(channel.close_with_orphans())
         data, head_length = output.finish()
         return CommandResult(
             output=data,
-            exit_code=None if timed_out else _shell_status(process.returncode),
+            exit_code=exit_code,
             duration=time.monotonic() - started,
-            timed_out=timed_out,
+            timed_out=exit_code is None,
             dropped=output.dropped,
             head_length=head_length,
         )
 
+    async def open_terminal(
+        self, command: str, *, columns: int, rows: int, directory: str | None = None
+    ) -> LocalTerminal:
+        """Start a program on a pseudo-terminal. Raises FileNotFoundError for a folder that is not there."""
+        supervisor, mark = await self._supervised(), self._next_mark()
+        terminal = await LocalTerminal.start(
+            supervisor,
+            ["bash", "--noprofile", "--norc", "-c", command],
+            {**terminal_environment(self._environment), MARK: mark},
+            directory or self.working_directory,
+            mark,
+            columns=columns,
+            rows=rows,
+        )
+        self._terminals.append(terminal)
+        return terminal
+
+    async def kill_tree(self, process_id: int) -> None:
+        """End a process with what descends from it. Raises PermissionError for one that does not run in here."""
+        supervisor = await self._supervised()
+        await supervisor.check(process_id)
+        await supervisor.end(process_id)
+
     async def read_bytes(self, path: str, *, limit: int | None = None) -> bytes:
-        """Read a file."""
-        with Path(path).open("rb") as file:  # noqa: ASYNC230 - local and bounded
-            return file.read(-1 if limit is None else limit)
+        """Read a file. Raises OSError for what is none, such as a named pipe."""
+        return await local_files.read(await self._place(), path, limit)
 
     async def write_bytes(self, path: str, data: bytes) -> None:
-        """Write a file in place, which keeps its mode and its links."""
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        Path(path).write_bytes(data)
+        """Write a file in place, which keeps its mode and its links; where there is no room, it stays as it was."""
+        await local_files.write(await self._place(), path, data)
 
     async def upload(self, source: Path, target: str) -> None:
         """Copy a file or a folder."""
-        await asyncio.to_thread(_copy, source, Path(target))
+        await local_files.upload(await self._place(), source, target)
 
     async def download(self, source: str, target: Path) -> None:
         """Copy a file or a folder."""
-        await asyncio.to_thread(_copy, Path(source), target)
+        await local_files.download(await self._place(), source, target)
 
     async def close(self) -> None:
-        """End the shell and remove the temporary folder."""
-        await self._shell.close()
-        await kill_marked(self._mark)
-        for folder in (self._state, self._scratch):
-            shutil.rmtree(folder, ignore_errors=True)
+        """End all that runs, and remove the temporary folders."""
+        self._closed = True
+        async with self._starting:
+            for terminal in self._terminals:
+                terminal.release()
+            if self._worker:
+                self._worker.release()
+            await self._drop_supervisors()
+        for folder in (self._state, self._folder):
+            if folder.exists():  # no supervisor was there to do it
+                await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
-    async def _open_shell(self) -> Channel:
-        environment = {**self._environment, **worker_environment(), MARK: self._mark}
+    async def _open_shell(self) -> LocalChannel:
+        command = worker_command(str(self._state), self.working_directory)
+        self._worker = await self._open(command, {**self._environment, **worker_environment()})
+        return self._worker
+
+    async def _end_command(self, process_id: int) -> None:
+        worker, supervisor = self._worker, self._supervisor
+        assert worker is not None
+        if supervisor is None or not supervisor.is_running:
+            return
+        await supervisor.end(process_id, worker.mark, worker.last_sent, unknown=True)
+        if sys.platform != "linux":
+            await asyncio.to_thread(kill_marked, worker.mark, worker.last_sent_at)
+
+    async def _append(self, path: str, data: bytes) -> None:
+        await local_files.append(await self._place(), path, data)
+
+    async def _open(
+        self, command: list[str], environment: Mapping[str, str], *, one_output: bool = False
+    ) -> LocalChannel:
+        supervisor, mark = await self._supervised(), self._next_mark()
         try:
-            return await _ProcessChannel.start(
-                worker_command(str(self._state), self.working_directory), self._directory, environment
+            return await LocalChannel.start(
+                supervisor, command, {**environment, MARK: mark}, self.working_directory, mark, one_output=one_output
             )
-        except FileNotFoundError as error:
-            message = f"bash cannot be started in {self._directory}: {error}"
+        except OSError as error:
+            message = f"{command[0]} cannot be started in {self._directory}: {error.strerror or error}"
             raise SandboxError(message) from error
 
-    async def _kill_command(self, process_id: int) -> None:
-        await kill_tree(process_id, self._mark)
+    def _next_mark(self) -> str:
+        return f"{self._mark}.{next(self._numbers)}"
+
+    async def _place(self) -> local_files.Place:
+        return local_files.Confined(await self._supervised()) if self._confinement else local_files.ThisMachine()
+
+    async def _supervised(self) -> Supervisor:
+        """The supervisor of all that is started; another one if an agent killed it, or at the first call."""
+        async with self._starting:
+            if self._closed:
+                raise SandboxError("the sandbox is closed")
+            if self._outer is None or not self._outer.is_running:
+                await self._drop_supervisors()
+                folders = (self._state, self._folder)
+                for folder in (*folders, *((self._scratch, self._temporary) if self._confinement else ())):
+                    folder.mkdir(mode=0o700, exist_ok=True)
+                self._outer = Supervisor.start({**self._environment, MARK: self._mark}, folders)
+            if self._confinement is None:
+                self._supervisor = self._outer
+            elif self._supervisor is None or not self._supervisor.is_running:
+                self._supervisor = await self._confinement.start_supervisor(
+                    self._outer,
+                    self._environment,
+                    self.working_directory,
+                    self._temporary,
+                    [self._scratch, self._state],
+                )
+            return self._supervisor
+
+    async def _drop_supervisors(self) -> None:
+        inner, outer = self._supervisor, self._outer
+        self._supervisor = self._outer = None
+        if outer:
+            await outer.close()
+            if inner:
+                inner.abandon()
+            if not outer.left_nothing or sys.platform != "linux":
+                await asyncio.to_thread(kill_marked, self._mark)
 
 
-async def kill_tree(process_id: int, mark: str | None = None) -> None:
-    """Kill a process, everything that descends from it, and its process group.
-
-    With a `mark`, also what has left the tree (a daemon, whose parent is gone): every process that began since and
-    carries the mark in its environment, and has no parent that carries it as well.
-    """
-    import psutil
-
-    doomed: list[psutil.Process] = []
-    with _gone_is_fine():
-        root = psutil.Process(process_id)
-        doomed += [*root.children(recursive=True), root]
-        if mark:
-            doomed += _strays(root.create_time(), mark)
-    # Stopped first: a shell that sees its children die would still say so, or start others.
-    for end in (psutil.Process.suspend, psutil.Process.kill):
-        for process in reversed(doomed):
-            with _gone_is_fine():
-                end(process)
-    with _gone_is_fine():
-        os.killpg(process_id, signal.SIGKILL)
-
-
-async def kill_marked(mark: str) -> None:
-    """Kill every process that carries the mark: also what earlier commands left in the background."""
-    for process in _strays(0.0, mark):
-        with _gone_is_fine():
-            process.kill()
-
-
-def _strays(since: float, mark: str) -> "list[psutil.Process]":
-    import psutil
-
-    strays: list[psutil.Process] = []
-    for process in psutil.process_iter():
-        with _gone_is_fine():
-            if process.create_time() >= since and _is_marked(process, mark) and not _is_marked(process.parent(), mark):
-                strays += [*process.children(recursive=True), process]
-    return strays
-
-
-def _is_marked(process: "psutil.Process | None", mark: str) -> bool:
-    with _gone_is_fine():
-        return process is not None and process.environ().get(MARK) == mark
-    return False
-
-
-class _ProcessChannel(asyncio.SubprocessProtocol):
-    """The streams of a child process, as pieces in the order in which they were read."""
-
-    def __init__(self) -> None:
-        self._transport: asyncio.SubprocessTransport | None = None
-        self._pieces: deque[tuple[int, bytes]] = deque()
-        self._arrived = asyncio.Event()
-        self._writable = asyncio.Event()
-        self._writable.set()
-        self._paused = False
-        self._ended = False
-        self._exited = asyncio.Event()
-
-    @classmethod
-    async def start(cls, command: list[str], directory: Path, environment: Mapping[str, str]) -> "_ProcessChannel":
-        loop = asyncio.get_running_loop()
-        transport, channel = await loop.subprocess_exec(
-            cls, *command, cwd=directory, env=environment, start_new_session=True
-        )
-        channel._transport = transport
-        return channel
-
-    # What asyncio calls.
-
-    def pipe_data_received(self, fd: int, data: bytes) -> None:
-        self._pieces.append((fd, data))
-        self._arrived.set()
-        if len(self._pieces) >= _QUEUED_PIECES:
-            self._pause()
-
-    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:  # noqa: ARG002
-        self._ended = self._ended or fd == STDOUT
-        self._arrived.set()
-
-    def process_exited(self) -> None:
-        self._exited.set()
-        # Processes that outlive the shell may keep its pipes open for ever.
-        asyncio.get_running_loop().call_later(_LAST_WORDS, self.pipe_connection_lost, STDOUT, None)
-
-    def pause_writing(self) -> None:
-        self._writable.clear()
-
-    def resume_writing(self) -> None:
-        self._writable.set()
-
-    # What the shell calls.
-
-    async def send(self, data: bytes) -> None:
-        stdin = self._pipe(0)
-        if self._ended or stdin.is_closing():
-            raise ConnectionError("the shell has ended")
-        cast("asyncio.WriteTransport", stdin).write(data)
-        await self._writable.wait()
-
-    async def receive(self) -> tuple[int, bytes]:
-        while not self._pieces:
-            if self._ended:
-                return STDOUT, b""
-            self._arrived.clear()
-            await self._arrived.wait()
-        piece = self._pieces.popleft()
-        if self._paused and not self._pieces:
-            self._paused = False
-            cast("asyncio.ReadTransport", self._pipe(STDOUT)).resume_reading()
-        return piece
-
-    async def close(self) -> None:
-        assert self._transport is not None
-        await kill_tree(self._transport.get_pid())
-        # A transport that is closed before its child was waited for leaves a warning for the user to see.
-        await self._exited.wait()
-        self._transport.close()
-
-    def _pause(self) -> None:
-        if not self._paused:
-            self._paused = True
-            cast("asyncio.ReadTransport", self._pipe(STDOUT)).pause_reading()
-
-    def _pipe(self, fd: int) -> asyncio.BaseTransport:
-        assert self._transport is not None
-        pipe = self._transport.get_pipe_transport(fd)
-        assert pipe is not None
-        return pipe
-
-
-class _gone_is_fine:  # noqa: N801
-    """A process that ends before it is killed has been dealt with."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> bool:
-        import psutil
-
-        return kind is not None and issubclass(kind, (ProcessLookupError, PermissionError, psutil.Error))
-
-
-def _shell_status(return_code: int | None) -> int | None:
-    return return_code if return_code is None or return_code >= 0 else 128 - return_code
-
-
-async def _feed(process: asyncio.subprocess.Process, data: bytes) -> None:
-    assert process.stdin is not None
+async def _feed(channel: LocalChannel, data: bytes) -> None:
     try:
-        process.stdin.write(data)
-        await process.stdin.drain()
-        process.stdin.close()
-    except (BrokenPipeError, ConnectionResetError):
+        await channel.send(data)
+        channel.end_of_input()
+    except ConnectionError:
         return  # the command did not want all of it
 
 
-async def _drain(process: asyncio.subprocess.Process, output: BoundedOutput) -> None:
-    assert process.stdout is not None
-    while data := await process.stdout.read(_PIECE):
-        output.add(data)
-
-
-def _copy(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if source.is_dir():
-        shutil.copytree(source, target, symlinks=True, dirs_exist_ok=True)
-    else:
-        shutil.copy2(source, target)
+async def _drain(channel: LocalChannel, output: BoundedOutput) -> None:
+    while piece := (await channel.receive())[1]:
+        output.add(piece)

@@ -1,71 +1,207 @@
 # The service shell of a container, in plain sh: it reads and writes files for the harness and ends process trees,
-# apart from the shell that the agent uses, and without a new process for every call. It evaluates one line after
-# the other from stdin; each calls one of these functions. An answer is one line, and the bytes that it announces.
+# apart from the shell that the agent uses, and without a new process for every call. stdin: a nonce on one line, and
+# on the next a call of one of these functions. stdout: what the function prints, then a line "NONCE WORD", where the
+# word is `ok` or says what is wrong. Before the first answer: "ready UID GID".
 
 read_file() { # path, limit (or -1)
-  if [ -d "$1" ]; then echo directory; return; fi
-  if [ ! -e "$1" ]; then echo missing; return; fi
-  if [ ! -r "$1" ]; then echo denied; return; fi
-  size=$(wc -c <"$1")
-  if [ "$2" -ge 0 ] && [ "$size" -gt "$2" ]; then size=$2; fi
-  echo "ok $((size))"
-  # A file that shrinks meanwhile is filled up, since the size has been announced.
-  { cat -- "$1"; cat /dev/zero; } 2>/dev/null | head -c "$size"
+  kind_of "$1"
+  [ "$word" = file ] || return
+  if [ ! -r "$1" ]; then word=denied; return; fi
+  word=ok
+  if [ "$2" -lt 0 ]; then cat -- "$1"; else head -c "$2" -- "$1"; fi || word=failed
 }
 
 write_file() { # path, size; the bytes follow on stdin
-  if [ -d "$1" ]; then head -c "$2" >/dev/null; echo directory; return; fi
-  if ! mkdir -p -- "$(dirname -- "$1")" 2>/dev/null; then head -c "$2" >/dev/null; echo "not a directory"; return; fi
-  if ! : 2>/dev/null >>"$1"; then head -c "$2" >/dev/null; echo denied; return; fi
-  # What a full disk does not take must still be read: it would be taken for the next requests.
-  if head -c "$2" | { cat >"$1" || { cat >/dev/null; false; }; } 2>/dev/null && [ "$(($(wc -c <"$1")))" -eq "$2" ]
-  then echo ok; else echo full; fi
+  target=$1 size=$2 opened=
+  if may_be_written; then { opened=yes; head -c "$size"; } >"$target"; answer_for $?; else skip; fi
+}
+
+append_file() { # as write_file
+  target=$1 size=$2 opened=
+  if may_be_written; then { opened=yes; head -c "$size"; } >>"$target"; answer_for $?; else skip; fi
+}
+
+kind() { # path; `file`, `directory`, `missing` or `special`, and the path without links
+  kind_of "$1"
+  if [ -L "$1" ]; then readlink -f -- "$1"; else printf '%s\n' "$1"; fi
+}
+
+existing() { # path; the deepest folder on the way to it that is there
+  nearest "$1"
+  word=ok
+  if blocked "$1"; then word="not a directory"; fi
+  printf '%s\n' "$nearest"
+}
+
+kind_of() {
+  if [ -d "$1" ]; then word=directory
+  elif [ -f "$1" ]; then word=file
+  elif [ -e "$1" ]; then word=special
+  else word=missing; nearest "$1"; [ -x "$nearest" ] || word=denied
+  fi
+}
+
+nearest() {
+  nearest=$1
+  while [ "$nearest" ] && [ ! -d "$nearest" ]; do nearest=${nearest%/*}; done
+  nearest=${nearest:-/}
+}
+
+blocked() { # a folder that is not there; whether something else stands below `nearest` on the way to it
+  below=${1#"${nearest%/}"}
+  below=${below#/}
+  below=${nearest%/}/${below%%/*}
+  [ "$below" != "${nearest%/}/" ] && { [ -e "$below" ] || [ -L "$below" ]; }
+}
+
+may_be_written() { # a device may: it says itself what it takes
+  kind_of "$target"
+  case $word in
+    directory | denied) return 1 ;;
+    special) if [ -c "$target" ]; then return 0; else return 1; fi ;;
+    file) return 0 ;;
+  esac
+  folder=${target%/*}
+  if [ -d "${folder:-/}" ] || mkdir -p -- "$folder"; then return 0; fi
+  nearest "$folder"
+  if blocked "$folder"; then word="not a directory"
+  elif [ ! -w "$nearest" ]; then word=denied
+  else word=full
+  fi
+  return 1
+}
+
+skip() { head -c "$size" >/dev/null; }
+
+answer_for() { # exit status
+  if [ -z "$opened" ]; then
+    nearest "$target"
+    if [ -e "$target" ] && [ ! -w "$target" ] || [ ! -w "$nearest" ]; then word=denied; else word=full; fi
+    skip
+  elif [ "$1" = 0 ]; then
+    word=ok
+  else
+    # What was not taken of the bytes would be read as the next requests.
+    printf '\n%s full\n' "$nonce"
+    exit
+  fi
 }
 
 # From here to the end builtins alone, and no subshell: where an agent has used up its processes, a fork fails and
 # would end this shell.
-process_table() { # `table`: a word for each process: id:parent:group:start
-  table=
-  for stat in /proc/[0-9]*/stat; do
-    { read -r line <"$stat"; } 2>/dev/null || continue
-    id=${line%% *}
-    # The name, which may hold anything, stands in parentheses; the 20th field after it is the start, in ticks.
-    set -- ${line##*) }
-    table="$table $id:$2:$3:${20}"
+
+kill_tree() { # process id; it, its group, its session, and what descends from them
+  begun= worker=
+  end_tree "$1"
+}
+
+kill_command() { # process id; as kill_tree, and the daemons that left the tree: orphans that began after it
+  status_of "$1"
+  begun=$start worker=$parent
+  end_tree "$1"
+}
+
+end_tree() {
+  if [ "$1" = "$$" ]; then return; fi
+  root=$1 orphans=$1 rounds=0
+  hold_all
+  while [ "$orphans" ] && [ "$rounds" -lt 20 ]; do
+    rounds=$((rounds + 1)) known=-1 tree=
+    # Stopped first, until no more is found, so that nothing is started while the rest is being killed.
+    while [ "$known" -lt "${#tree}" ]; do
+      known=${#tree}
+      find_orphans
+      stop_tree $root $orphans
+      if [ "$held" ]; then break; fi
+    done
+    kill -KILL $tree
+    if [ "$held" ]; then break; fi
+    find_orphans
+  done
+  if [ "$held" ]; then kill -CONT -1; fi
+}
+
+hold_all() { # where so much runs that this shell would hardly get a turn, everything stands still meanwhile
+  held= running=0
+  read -r _ _ _ running _ </proc/loadavg
+  if [ "${running%%/*}" -gt 30 ]; then
+    set -- /proc/[0-9]*
+    if [ $# -gt 100 ]; then held=yes; kill -STOP -1; fi
+  fi
+}
+
+stop_tree() { # process ids; `tree`: they, and what descends from them
+  scan
+  tree=
+  while [ $# -gt 0 ]; do
+    if [ -z "$held" ]; then kill -STOP "$@"; fi
+    tree="$tree $*" next=
+    for id do
+      children_of "$id"
+      next="$next $children"
+    done
+    set -- $next
   done
 }
 
-descendants() { # process id; `found`: it, its group, what descends from them, and what left the tree as a daemon
-  process_table
-  begun=
-  for entry in $table; do [ "${entry%%:*}" = "$1" ] && begun=${entry##*:}; done
-  found=" $1 "
-  for entry in $table; do
-    id=${entry%%:*} start=${entry##*:} parent=${entry#*:}
-    group=${parent#*:} parent=${parent%%:*} group=${group%%:*}
-    if [ "$group" = "$1" ] || { [ "$begun" ] && [ "$parent" = 1 ] && [ "$start" -ge "$begun" ]; }; then
-      found="$found$id "
+find_orphans() { # `orphans`: children of the first process that belong to the tree of `root`
+  scan
+  orphans=
+  children_of 1
+  for id in $children; do
+    # Looked at once a request: reading the status costs a call of the system for each byte.
+    eval "seen=\${other_$id-}"
+    if [ "$seen" = "$nonce" ]; then continue; fi
+    status_of "$id"
+    if [ "$state" != Z ] && [ "$id" != "$worker" ] && [ "$id" != "$$" ] && {
+      [ "$group" = "$root" ] || [ "$session" = "$root" ] || { [ "$begun" ] && [ "$start" -ge "$begun" ]; }
+    }; then
+      orphans="$orphans $id"
+    else
+      eval "other_$id=$nonce"
     fi
   done
-  grown=yes
-  while [ "$grown" ]; do
-    grown=
-    for entry in $table; do
-      id=${entry%%:*} parent=${entry#*:}
-      case $found in *" $id "*) continue ;; esac
-      case $found in *" ${parent%%:*} "*) found="$found$id " grown=yes ;; esac
-    done
+}
+
+children_of() { # process id; `children`
+  if [ "$scanned" ]; then eval "children=\${below_$1-}"; return; fi
+  children=
+  for list in "/proc/$1/task"/*/children; do
+    line=
+    read -r line <"$list"
+    children="$children $line"
   done
 }
 
-kill_tree() { # process id
-  descendants "$1"
-  tree=$found
-  # Stopped first, so that nothing forks while the rest is being killed.
-  kill -STOP $tree 2>/dev/null
-  descendants "$1"
-  kill -KILL $found $tree 2>/dev/null
-  echo ok
+scan() { # for kernels that do not list children: every process below its parent
+  if [ -e /proc/1/task/1/children ]; then scanned=; return; fi
+  for parent in $scanned; do unset -v "below_$parent"; done
+  scanned=1
+  for id in /proc/[0-9]*; do
+    status_of "${id#/proc/}"
+    if [ "$parent" ]; then eval "below_$parent=\"\${below_$parent-} ${id#/proc/}\"" scanned="\"$scanned $parent\""; fi
+  done
 }
 
-while IFS= read -r request; do eval "$request"; done
+status_of() { # process id; `state`, `parent`, `group`, `session` and `start` in ticks; empty where there is none
+  line= state= parent= group= session= start=0
+  while read -r part || [ "$part" ]; do line="$line $part"; done <"/proc/$1/stat"
+  # The name, which may hold anything, stands in parentheses; the 20th field after it is the start.
+  set -- ${line##*) }
+  state=${1-} parent=${2-} group=${3-} session=${4-} start=${20-0}
+}
+
+exec 2>/dev/null
+while read -r line; do
+  case $line in
+    Uid:*) set -- $line; user=$3 ;;
+    Gid:*) set -- $line; group=$3 ;;
+  esac
+done </proc/self/status
+printf 'ready %s %s\n' "$user" "$group"
+unset -v SERVICE_WORKER
+while IFS= read -r nonce && IFS= read -r request; do
+  word=ok
+  eval "$request"
+  printf '\n%s %s\n' "$nonce" "$word"
+done

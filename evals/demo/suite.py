@@ -6,14 +6,14 @@ Nothing here needs a network: the images are built from the base image and from 
 import asyncio
 import io
 import tarfile
-import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evals.demo.repository import RepositoryError, build_repository
 from evals.demo.task import BASE_IMAGE, DemoTask, load_tasks
-from runners.docker_engine import ImageUnavailableError, in_thread
+from runners.docker_engine import OWNER_LABEL, ImageUnavailableError, in_thread
+from runners.owner import temporary_folder, this_process
 from tools.sandbox import SandboxError
 
 if TYPE_CHECKING:
@@ -94,14 +94,15 @@ def _build(client: "DockerClient", task: DemoTask) -> None:
     # An image has the settings of the container that it is made from.
     container = client.containers.create(
         BASE_IMAGE,
-        labels=IMAGE_LABEL | {"unbroken.instance": task.file.instance_id},
+        labels=IMAGE_LABEL | {"unbroken.instance": task.file.instance_id, OWNER_LABEL: str(this_process())},
         environment=_ENVIRONMENT,
         working_dir=REPOSITORY,
     )
     try:
         container.put_archive("/", archive)  # pyright: ignore[reportUnknownMemberType]
         name, _, tag = task.image.rpartition(":")
-        container.commit(name, tag)  # pyright: ignore[reportUnknownMemberType]
+        # The image is nobody's, or containers that people make from it would be taken for leftovers of ours.
+        container.commit(name, tag, changes=f'LABEL "{OWNER_LABEL}"=""')  # pyright: ignore[reportUnknownMemberType]
     finally:
         container.remove(force=True)
 
@@ -109,8 +110,8 @@ def _build(client: "DockerClient", task: DemoTask) -> None:
 def _archive(task: DemoTask) -> bytes:
     """The task's repository as a tar that unpacks at the root."""
     stream = io.BytesIO()
-    with tempfile.TemporaryDirectory(prefix="unbroken-demo-") as folder:
-        build_repository(task, Path(folder))
+    with temporary_folder() as folder:
+        build_repository(task, folder)
         with tarfile.open(fileobj=stream, mode="w") as archive:
             archive.add(folder, REPOSITORY.lstrip("/"), filter=_plain_member)
     return stream.getvalue()

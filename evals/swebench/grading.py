@@ -33,13 +33,7 @@ class Grader:
     @classmethod
     async def start(cls) -> "Grader":
         """Start the process; it is ready later, and the first request waits for it."""
-        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-I", "-c", _PROGRAM,
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
-            env=environment, limit=_LONGEST_ANSWER, start_new_session=True,
-        )  # fmt: skip
-        return cls(process)
+        return cls(await _start_process())
 
     async def eval_script(self, row: Row) -> str:
         """The script that runs the tests, as swebench runs it. Raises GraderError."""
@@ -61,9 +55,11 @@ class Grader:
         return await asyncio.shield(asyncio.create_task(self._exchange(request)))
 
     async def _exchange(self, request: dict[str, Any]) -> Any:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
         async with self._lock:
+            if self._process.returncode is not None:  # it ended over an earlier request; this one deserves its own
+                self._process = await _start_process()
+            assert self._process.stdin is not None
+            assert self._process.stdout is not None
             try:
                 self._process.stdin.write(json.dumps(request).encode() + b"\n")
                 await self._process.stdin.drain()
@@ -77,3 +73,12 @@ class Grader:
             message = f"swebench's grading failed: {response['error']}"
             raise GraderError(message)
         return response["answer"]
+
+
+async def _start_process() -> asyncio.subprocess.Process:
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-I", "-c", _PROGRAM,
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+        env=environment, limit=_LONGEST_ANSWER, start_new_session=True,
+    )  # fmt: skip

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from evals.swebench.prepare_materials import ENVIRONMENT, REPOSITORY, PreparationError, owned_by_root
+from runners.docker_engine import OWNER_LABEL
+from runners.owner import this_process
 
 WHEELS = "/tmp/wheels"  # noqa: S108 - inside the container, and removed before the image is made
 INSTANCE_LABELS = {"unbroken.image": "instance"}
@@ -72,7 +74,8 @@ def remove_image(client: Any, image_id: str) -> None:
 @contextmanager
 def open_container(client: Any, base: str) -> Generator[PreparationContainer]:
     """A running container of the base image, removed in the end whatever happened."""
-    container = client.containers.create(base, ["sleep", "infinity"], network_mode="none", init=True)
+    labels = {OWNER_LABEL: str(this_process())}
+    container = client.containers.create(base, ["sleep", "infinity"], network_mode="none", init=True, labels=labels)
     try:
         container.start()
         yield PreparationContainer(container)
@@ -123,7 +126,8 @@ class PreparationContainer:
         repository, separator, tag = image.rpartition(":")
         if not separator or "/" in tag:
             repository, tag = image, "latest"
-        labels = INSTANCE_LABELS | {"unbroken.instance": instance}
+        # The image is nobody's, or containers that people make from it would be taken for leftovers of ours.
+        labels = INSTANCE_LABELS | {"unbroken.instance": instance, OWNER_LABEL: ""}
         changes = [f'LABEL "{name}"="{value}"' for name, value in labels.items()]
         changes += [f"WORKDIR {REPOSITORY}", 'CMD ["/bin/bash"]']
         self._container.commit(repository, tag, changes="\n".join(changes))

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,6 +46,7 @@ from evals.swebench.prepare_materials import (
     supplied_tools,
     unpinned,
 )
+from runners.owner import temporary_folder
 
 BASE_IMAGE = "unbroken/base:1"
 
@@ -79,8 +79,8 @@ def prepare_image(wanted: Preparation, report: Callable[[str], None] = print) ->
         require_base(client, wanted.base)
         replaced = image_to_replace(client, wanted.row.image, force=wanted.force)
         interpreter = inspect_interpreter(wanted.prefix) if wanted.prefix else None
-        with tempfile.TemporaryDirectory(prefix="unbroken-prepare-") as folder:
-            materials = _gather(wanted, interpreter, Path(folder), report)
+        with temporary_folder() as folder:
+            materials = _gather(wanted, interpreter, folder, report)
             with open_container(client, wanted.base) as container:
                 _fill(container, wanted, materials, report)
                 container.keep_as(wanted.row.image, wanted.row.instance_id)

@@ -76,6 +76,7 @@ class OfficialVerifier:
             environment={},
             profile="",
             run=self.run,
+            trial=row.instance_id,
             user="root",
             restricted=False,
         )

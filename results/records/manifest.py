@@ -42,6 +42,10 @@ class AgentDescription(Record):
 
     name: str
     toolset: str | None = None
+    tools_sha256: str | None = None
+    """Of the definitions of our own tools, as the model sees them."""
+    mcp: list[dict[str, str]] = Field(default_factory=list[dict[str, str]])
+    """The servers of further tools: name, and how each is reached, without what may be secret."""
     system_prompt: str | None = None
     system_prompt_sha256: str | None = None
     task_prompt: str | None = None

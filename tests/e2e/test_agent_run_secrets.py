@@ -43,3 +43,27 @@ def test_commands_see_the_users_environment_without_secrets_and_without_ours(
     assert seen["PYTHONPATH"] == "lib:/opt/lib"
     assert str(VENV / "bin") not in seen["PATH"].split(":")
     assert not {"VIRTUAL_ENV", "GIT_DIR"} & set(seen)
+
+
+def test_commands_on_this_machine_cannot_read_secrets_out_of_the_harness(
+    console: Console, repository: GitRepository, write_script: WriteScript
+):
+    names = ("UNBROKEN_API_KEY", "GITHUB_TOKEN", "AWS_SECRET_ACCESS_KEY", "CORP_GATEWAY")
+    planted = {name: f"sk-{name.lower()}-plant3d" for name in names}
+    look = (
+        "harness=$$; while ! tr '\\0' ' ' </proc/$harness/cmdline | grep -q 'agent run'; do "
+        "harness=$(sed 's/.*) . //; s/ .*//' /proc/$harness/stat); done",
+        "for place in environ cmdline; do tr '\\0' '\\n' </proc/$harness/$place >>.git/seen; done; echo $harness",
+        "cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' '\\n' >>.git/seen; env >>.git/seen",
+        "find /tmp /dev/shm . -maxdepth 3 -path '*unbroken-*' -type f -exec cat {} + >>.git/seen",
+    )
+    script = write_script(calls(*look), DONE)
+    done = run_to_its_end(console, repository, script, "--api-key-env", "CORP_GATEWAY", HARMLESS="3", **planted)
+    assert done.code == 0, done.err
+    seen = (repository.path / ".git" / "seen").read_bytes()
+    assert b"agent\nrun\nx\n" in seen  # it was the harness that was looked at
+    assert b"HARMLESS=3" in seen
+    assert b"plant3d" not in seen
+    recorded = [path for path in console.home.rglob("*") if path.is_file() and b"plant3d" in path.read_bytes()]
+    assert recorded == []
+    assert "plant3d" not in done.out + done.err

@@ -12,6 +12,7 @@ import typer
 from unbroken.commands import options
 from unbroken.commands.backends import application as backends
 from unbroken.commands.config import application as config
+from unbroken.commands.containers import PRESET_PARTS, Containers
 from unbroken.commands.doctor import doctor
 from unbroken.commands.option_groups import RECORDS, GroupedCommand, option, with_groups
 from unbroken.commands.prefix import prefix
@@ -19,8 +20,11 @@ from unbroken.commands.prefix import prefix
 if TYPE_CHECKING:
     from agent.approval import Approval
     from agent.profiles.settings import Settings
+    from agent.sandboxes import SandboxChoice
     from agent.session import TaskResult
     from agent.workspace import Checkout
+    from runners.sandbox_options import SandboxOptions
+    from tools.mcp_servers import McpServer
     from tools.pictures import Picture
 
 application = typer.Typer(
@@ -45,6 +49,7 @@ def run(
         Path, typer.Option(metavar="DIR", help="The git repository to work on, or a folder in it.", show_default="here")
     ] = Path(),
     asked: options.Asked,
+    containers: Containers,
     approve: Annotated[
         str,
         typer.Option(
@@ -61,6 +66,12 @@ def run(
             help="Where commands run: on this machine and in place, or in a container that gets a copy.",
         ),
     ] = "local",
+    confine: Annotated[
+        bool,
+        typer.Option(
+            "--confine", help="With local, let commands write to the repository and a temporary folder alone."
+        ),
+    ] = False,
     apply: Annotated[
         bool, typer.Option("--apply", help="With docker:IMAGE, apply the diff to the repository at the end.")
     ] = False,
@@ -81,21 +92,27 @@ def run(
     """
     import asyncio
 
-    settings = asked.settings({})
+    local = sandbox == "local"
+    if local:
+        containers.refuse_given("only containers have it: --sandbox docker:IMAGE")
+    settings = asked.settings({} if local else PRESET_PARTS, **containers.stated())
     asked.check_prices()
+    container = containers.options(settings, network="bridge")
+    mcp = asked.mcp_servers()
     request = _Request(
         task=_task(task),
         repository=options.existing_directory(repo),
-        sandbox=_sandbox(sandbox, apply=apply),
+        sandbox=_sandbox(sandbox, apply=apply, confine=confine, container=container),
         apply=apply,
-        toolset=_toolset(settings["toolset"] or "bash+editor"),
+        toolset=asked.toolset_name(settings),
+        mcp=mcp,
         asked=asked,
         settings=settings,
         approval=_approval(approve, interactive=sys.stdin.isatty() and not json),
         pictures=tuple(_picture(path) for path in image or ()),
         sessions=sessions or options.data_directory() / "sessions",
         as_json=json,
-        secrets=options.secrets(asked.api_key_env),
+        secrets=options.secrets(asked.api_key_env).union(*(server.secrets() for server in mcp)),
     )
     try:
         result = asyncio.run(_run(request))
@@ -130,9 +147,10 @@ class _Request:
 
     task: str
     repository: Path
-    sandbox: str
+    sandbox: "SandboxChoice"
     apply: bool
     toolset: str
+    mcp: "tuple[McpServer, ...]"
     asked: options.Asked
     settings: "Settings"
     approval: "Approval"
@@ -149,12 +167,19 @@ async def _run(request: _Request) -> "TaskResult":
     from agent.interrupts import cancelled_by_signals
     from agent.session import TaskSettings, locate, new_session_folder, run_task
     from agent.terminal import JsonView, TerminalView
+    from runners.own_environment import hide_secrets
 
     task = asyncio.current_task()
     assert task is not None
     asked = request.asked
+    hide_secrets(asked.api_key_env)
     with cancelled_by_signals(task):
         repository = await locate(request.repository)
+        if request.sandbox.confine and not repository.self_contained:
+            _tell(
+                f"note: {repository.top} keeps git's data elsewhere (a linked worktree, a submodule or a shared clone)"
+                ", where nothing can be written with --confine: git add and git commit may fail"
+            )
         async with open_backend(asked.backend, asked.backend_options(request.settings), _tell) as backend:
             # From here on nothing that is started from this process inherits the key.
             os.environ.pop(asked.api_key_env, None)
@@ -163,6 +188,7 @@ async def _run(request: _Request) -> "TaskResult":
                 repository=repository,
                 sandbox=request.sandbox,
                 toolset=request.toolset,
+                mcp=request.mcp,
                 limits=asked.limits(request.settings, on_context="compact"),
                 prices=asked.prices(request.settings, backend.description, _tell),
                 approval=request.approval,
@@ -170,19 +196,19 @@ async def _run(request: _Request) -> "TaskResult":
                 pictures=request.pictures,
             )
             view = JsonView() if request.as_json else TerminalView()
-            result = await run_task(settings, backend, view, new_session_folder(request.sessions))
+            result = await run_task(settings, backend, view, new_session_folder(request.sessions), _tell)
         if request.apply and result.patch and result.outcome.exit != "interrupted":
             await _apply(settings.repository, result)
         return result
 
 
 async def _apply(repository: "Checkout", result: "TaskResult") -> None:
-    from agent.session import open_sandbox
+    from agent.sandboxes import SandboxChoice, open_sandbox
     from agent.workspace import Workspace, WorkspaceError
     from unbroken.errors import TaskFailedError
 
     try:
-        async with open_sandbox("local", repository) as sandbox:
+        async with open_sandbox(SandboxChoice(), repository) as sandbox:
             await Workspace(sandbox).apply(result.patch or b"")
     except WorkspaceError as error:
         message = f"{error}\nNothing was changed; the diff is kept in {result.folder / 'patch.diff'}"
@@ -193,7 +219,7 @@ async def _apply(repository: "Checkout", result: "TaskResult") -> None:
 def _say_where(request: _Request, result: "TaskResult") -> None:
     _tell(f"recorded in {result.folder}")
     applied = request.apply and result.outcome.exit != "interrupted"
-    if request.sandbox != "local" and result.patch and not applied:
+    if request.sandbox.name != "local" and result.patch and not applied:
         repository, patch = shlex.quote(str(request.repository)), shlex.quote(str(result.folder / "patch.diff"))
         _tell(f"your files are as they were; to take the work over: git -C {repository} apply {patch}")
 
@@ -238,16 +264,28 @@ def _task(task: str) -> str:
     return task
 
 
-def _sandbox(name: str, *, apply: bool) -> str:
-    from agent.session import check_sandbox_name
+def _sandbox(name: str, *, apply: bool, confine: bool, container: "SandboxOptions") -> "SandboxChoice":
+    from agent.sandboxes import SandboxChoice
 
     try:
-        check_sandbox_name(name)
+        choice = SandboxChoice(name, confine, container)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--sandbox") from error
     if apply and name == "local":
         raise typer.BadParameter("without --sandbox docker:IMAGE the work is done in place", param_hint="--apply")
-    return name
+    if confine:
+        _check_confinement(name)
+    return choice
+
+
+def _check_confinement(name: str) -> None:
+    from runners.confinement import check_confinement
+
+    if name != "local":
+        raise typer.BadParameter(
+            "a container is confined as it is; this is for --sandbox local", param_hint="--confine"
+        )
+    check_confinement()
 
 
 def _picture(path: Path) -> "Picture":
@@ -260,16 +298,6 @@ def _picture(path: Path) -> "Picture":
     except PictureError as error:
         message = f"{path} cannot be shown: {error}"
     raise typer.BadParameter(message, param_hint="--image")
-
-
-def _toolset(name: str) -> str:
-    from tools.toolset import make_toolset
-
-    try:
-        make_toolset(name)
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--toolset") from error
-    return name
 
 
 def _approval(policy: str, *, interactive: bool) -> "Approval":

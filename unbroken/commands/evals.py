@@ -1,7 +1,7 @@
 """The command `evals`."""
 
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from unbroken.commands import options
+from unbroken.commands.clean import clean
+from unbroken.commands.containers import PRESET_PARTS, Containers
 from unbroken.commands.option_groups import GroupedCommand, with_groups
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from results.records.outcome import Outcome
     from results.records.verdict import Verdict
     from results.run_directory import TrialDirectory
+    from runners.sandbox_options import SandboxOptions
 
 application = typer.Typer(
     rich_markup_mode=None, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -30,10 +33,14 @@ STEPS_UNLESS_GIVEN = 250
 AGENTS = ("default", "gold", "nop")
 
 Concurrency = Annotated[int, typer.Option(min=1, help="Trials whose agents work at the same time.")]
-Network = Annotated[str, typer.Option(help="The network of the agent's containers: none or bridge.")]
 AllowLostThinking = Annotated[
     bool,
     typer.Option("--allow-lost-thinking", help="Start even where the backend loses thinking that the agent needs."),
+]
+
+
+Tries = Annotated[
+    int, typer.Option(min=1, metavar="N", help="Tries at a trial whose sandbox or verifier fails, the first included.")
 ]
 
 
@@ -75,13 +82,14 @@ def swebench(
         ),
     ] = None,
     asked: options.Asked,
+    containers: Containers,
     runs: options.Runs = None,
     attempts: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Attempts at each task; 1 unless given.")
     ] = None,
     concurrency: Concurrency = 4,
     verifications: Annotated[int, typer.Option(min=1, help="Trials that are judged at the same time.")] = 2,
-    network: Network = "none",
+    tries: Tries = 2,
     allow_lost_thinking: AllowLostThinking = False,
 ) -> None:
     """Run SWE-bench tasks in Docker and judge them with swebench's own grading.
@@ -93,13 +101,22 @@ def swebench(
     from evals.run import RunSettings
     from evals.swebench.dataset import load_dataset
 
-    settings = asked.settings({"agent": AGENTS, "attempts": None}, agent=_agent_name(agent), attempts=attempts)
+    settings = asked.settings(
+        {"agent": AGENTS, "attempts": None, **PRESET_PARTS},
+        agent=_agent_name(agent),
+        attempts=attempts,
+        **containers.stated(),
+    )
     setup = _Setup(asked, settings, allow_lost_thinking=allow_lost_thinking)
     setup.check()
+    sandbox = containers.options(settings, network="none")
     selected = load_dataset(dataset).select([name.strip() for name in instances.split(",") if name.strip()])
-    run_settings = RunSettings(concurrency, verifications, _network(network), options.secrets(asked.api_key_env))
+    run_settings = RunSettings(concurrency, verifications, sandbox, options.secrets(asked.api_key_env), tries=tries)
     code = asyncio.run(_swebench(selected, setup, options.runs_directory(runs), run_settings))
     raise typer.Exit(code)
+
+
+application.command()(clean)
 
 
 @dataclass(frozen=True)
@@ -119,19 +136,14 @@ class _Setup:
     def attempts(self) -> int:
         return self.settings["attempts"] or 1
 
-    @property
-    def toolset(self) -> str:
-        return self.settings["toolset"] or "bash+editor"
-
     def check(self) -> None:
         """Raise ValueError, or a usage error, for what could not work, before anything is started."""
-        from tools.toolset import make_toolset
-
         self.asked.check_prices()
-        make_toolset(self.toolset)
+        self.asked.toolset_name(self.settings)
 
 
 async def _swebench(dataset: "Dataset", setup: _Setup, runs: Path, settings: "RunSettings") -> int:
+    await _check_engine(settings.sandbox)
     async with _agent(setup.agent, setup.asked.backend, setup) as task_agent:
         name = Path(dataset.source).stem
         settings = await _examined(task_agent, settings, allow_lost_thinking=setup.allow_lost_thinking)
@@ -193,6 +205,16 @@ async def _examined(agent: "TaskAgent", settings: "RunSettings", *, allow_lost_t
     return replace(settings, doctor=report, allow_lost_thinking=allow_lost_thinking)
 
 
+async def _check_engine(sandbox: "SandboxOptions") -> None:
+    """Make sure, before a run is begun, that there is an engine, and that it can set the limits."""
+    import asyncio
+
+    from runners.docker_engine import connect
+
+    with closing(await asyncio.to_thread(connect)) as client:
+        await sandbox.check(client)
+
+
 async def _run(
     benchmark: str, dataset: "Dataset", agent: "TaskAgent", runs: Path, attempts: int, settings: "RunSettings"
 ) -> "tuple[str, RunResult]":
@@ -201,13 +223,19 @@ async def _run(
     from results.run_directory import RunDirectory, new_run_id
 
     label = f"{benchmark}-{_label(agent)}"
-    manifest = make_manifest(new_run_id(label), benchmark, dataset, agent, attempts, settings.network)
+    manifest = make_manifest(new_run_id(label), benchmark, dataset, agent, attempts, settings.sandbox)
     run = RunDirectory.create(runs, manifest)
     total = len(dataset.rows) * attempts
     typer.echo(f"run {manifest.run_id}: {total} trials, {_who(agent)}")
     result = await carry_out(run, dataset.rows, agent, settings, _Progress(total))
+    if result.retried:
+        typer.echo(f"tried again, or judged again, after an error: {len(result.retried)} of {total} trials")
+    if result.reaped:
+        typer.echo(f"removed what dead runs had left: {result.reaped}", err=True)
+    for warning in result.warnings:
+        typer.echo(warning, err=True)
     for reason in result.leftovers:
-        typer.echo(f"a container could not be removed: {reason}", err=True)
+        typer.echo(f"left behind, for `evals clean` to remove: {reason}", err=True)
     return manifest.run_id, result
 
 
@@ -245,7 +273,8 @@ async def _agent(name: str, backend: str | None, setup: _Setup) -> "AsyncGenerat
             async with open_backend(backend, asked.backend_options(settings), _tell) as opened:
                 limits = asked.limits(settings, on_context="stop", steps=STEPS_UNLESS_GIVEN)
                 prices = asked.prices(settings, opened.description, _tell)
-                yield ModelAgent(opened, setup.toolset, Prompts.default(), limits, prices)
+                toolset = asked.toolset_name(settings)
+                yield ModelAgent(opened, toolset, Prompts.default(), limits, prices, asked.mcp_servers())
         case _:
             raise AssertionError(name)
 
@@ -277,13 +306,6 @@ def _who(agent: "TaskAgent") -> str:
     description = agent.backend.description
     scripted = " (scripted: replies come from a file, not from a model)" if description.scripted else ""
     return f"{description.model} at {description.base_url}{scripted}"
-
-
-def _network(name: str) -> str:
-    if name not in ("none", "bridge"):
-        message = f"{name!r} is no network; there are: none, bridge"
-        raise typer.BadParameter(message, param_hint="--network")
-    return name
 
 
 def _runs_option(runs: Path) -> str:

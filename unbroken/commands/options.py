@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from results.records.events import BackendDescription
     from results.records.manifest import LimitsDescription
     from results.records.usage import Prices
+    from tools.mcp_servers import McpServer
 
 KEY_VARIABLE = "UNBROKEN_API_KEY"
 OnContext = Literal["stop", "compact"]
@@ -58,7 +59,22 @@ class Asked:
         str | None, option(metavar="NAME", help="A mode of the profile: agentic, thinking, coding or instruct.")
     ] = None
     toolset: Annotated[
-        str | None, option(metavar="NAME", help="The model's tools: bash, or bash+editor, which is the default.")
+        str | None,
+        option(
+            metavar="NAME",
+            help="The model's tools: bash, bash+editor (the default) or editor-strings; +search, +terminal, +vision, "
+            "+todo and +submit add to it.",
+        ),
+    ] = None
+    mcp: Annotated[
+        list[str] | None,
+        option(
+            metavar="NAME=COMMAND|URL",
+            help="A server of tools for the model, by the Model Context Protocol; may be repeated.",
+        ),
+    ] = None
+    mcp_file: Annotated[
+        Path | None, option(metavar="FILE", help='A file of such servers, with "mcpServers" in it.')
     ] = None
 
     max_steps: Annotated[
@@ -201,6 +217,30 @@ class Asked:
             message = f"the preset {self.preset} asks for {', '.join(missing)}, which this command cannot do yet"
             raise typer.BadParameter(message, param_hint="--preset")
         return settings
+
+    def toolset_name(self, settings: "Settings") -> str:
+        """The toolset in its one spelling; a usage error for a name that is none."""
+        from tools.toolset import DEFAULT_TOOLSET, toolset_name
+
+        try:
+            return toolset_name(settings["toolset"] or DEFAULT_TOOLSET)
+        except ValueError as error:
+            raise typer.BadParameter(str(error), param_hint="--toolset") from error
+
+    def mcp_servers(self) -> "tuple[McpServer, ...]":
+        """The servers that were named, with the variables of the environment put in; else a usage error."""
+        from tools.mcp_servers import McpError, parse_server, read_servers
+
+        try:
+            servers = [parse_server(text) for text in self.mcp or ()]
+            if self.mcp_file:
+                servers += read_servers(self.mcp_file.read_text("utf-8"))
+            return tuple(server.expanded(os.environ) for server in servers)
+        except OSError as error:
+            message = f"{self.mcp_file} cannot be read: {error.strerror or error}"
+            raise typer.BadParameter(message, param_hint="--mcp-file") from error
+        except McpError as error:
+            raise typer.BadParameter(str(error), param_hint="--mcp") from error
 
     def limits(self, settings: "Settings", *, on_context: OnContext, steps: int | None = None) -> "LimitsDescription":
         """The limits as a record; `on_context` and `steps` are what holds where nobody says anything."""
