@@ -1,6 +1,6 @@
 # The ways in. Everything here also runs by hand; `make` only puts the steps in order.
 .DEFAULT_GOAL := help
-.PHONY: help setup machine demo test test-long check bench lock
+.PHONY: help setup machine test-tools demo test test-long check bench lock
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -12,13 +12,16 @@ machine: setup
 	@scripts/docker_engine
 	@scripts/base_image
 
+test-tools:
+	@scripts/test_tools
+
 demo: machine ## set up this machine, run six small tasks with two scripted models, print the score
 	@.venv/bin/evals demo
 
-test: machine ## set up this machine, then every test at the smallest size that can break its promise
+test: machine test-tools ## set up this machine, then every test at the smallest size that can break its promise
 	@.venv/bin/python -m pytest tests
 
-test-long: machine ## the same tests at full size, and on a real llama-server (built once, some minutes)
+test-long: machine test-tools ## the same tests at full size, and on a real llama-server (built once, some minutes)
 	@scripts/llama_server >/dev/null
 	@UNBROKEN_LONG=1 .venv/bin/python -m pytest tests
 

@@ -36,10 +36,9 @@ class SandboxChoice:
         """As it is recorded."""
         if self.name == "local":
             return "local, confined" if self.confine else "local"
-        container = self.container
-        return ", ".join(
-            [self.name, *([f"network {container.network}", *container.allowed_hosts] if container else ())]
-        )
+        if self.container is None:
+            return self.name
+        return f"{self.name}, network {' '.join((self.container.network, *self.container.allowed_hosts))}"
 
 
 @asynccontextmanager

@@ -17,6 +17,8 @@ BENCHMARKS = {
     "startup": "how long --help takes",
     "step": "overhead of a step in Docker, early and late, and memory (with the peer: some 3 minutes)",
     "wire": "what a client computes for a request, early and late in a conversation",
+    "shell": "a command, files and edits in a container, and how soon it is ready",
+    "soak": "ten thousand commands in one container",
     "trial": "container teardown, and that no trial waits for it",
 }
 ALL = "all"

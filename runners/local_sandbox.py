@@ -40,6 +40,8 @@ class LocalSandbox:
         self._scratch = self._folder / "files" if confinement else self._folder
         self._temporary = self._folder / "tmp"
         self._state = make_temporary_folder(_IN_MEMORY if _IN_MEMORY.is_dir() else None)
+        # Not the folder itself, which an agent that is confined could empty, but not remove.
+        self._shell_state = self._state / "shell"
         self._environment = local_environment()
         if confinement:
             self._environment = confined_environment(self._environment)
@@ -161,7 +163,7 @@ class LocalSandbox:
                 await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
     async def _open_shell(self) -> LocalChannel:
-        command = worker_command(str(self._state), self.working_directory)
+        command = worker_command(str(self._shell_state), self.working_directory)
         self._worker = await self._open(command, {**self._environment, **worker_environment()})
         return self._worker
 
@@ -203,7 +205,8 @@ class LocalSandbox:
             if self._outer is None or not self._outer.is_running:
                 await self._drop_supervisors()
                 folders = (self._state, self._folder)
-                for folder in (*folders, *((self._scratch, self._temporary) if self._confinement else ())):
+                confined = (self._scratch, self._temporary) if self._confinement else ()
+                for folder in (*folders, self._shell_state, *confined):
                     folder.mkdir(mode=0o700, exist_ok=True)
                 self._outer = Supervisor.start({**self._environment, MARK: self._mark}, folders)
             if self._confinement is None:

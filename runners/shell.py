@@ -43,7 +43,7 @@ unset -v {SCRIPT_VARIABLE} {PLAIN_SCRIPT_VARIABLE}
 if [ "$shell" = bash ]; then exec bash --noprofile --norc -c 'eval "$(</dev/fd/9)"; eval "$_worker_loop"' bash "$@" 9<<TEXT
 $text
 TEXT
-else exec sh -c 'eval "$(cat <&9)"' sh "$@" 9<<TEXT
+else exec sh -c 'eval "$(cat <&9)"; eval "$_worker_loop"' sh "$@" 9<<TEXT
 $text
 TEXT
 fi"""
@@ -206,8 +206,7 @@ class PersistentShell:
                 limit.reschedule(deadline)
                 await _read(channel, answer, lambda: answer.ended)
         except TimeoutError:
-            await self._end_command(channel, answer)
-            return answer.saved
+            return await self._end_command(channel, answer)
         if answer.ended and not answer.is_whole and not answer.refused:
             # Unless it has begun, and that comes late: there are two streams.
             with contextlib.suppress(TimeoutError):
@@ -215,14 +214,18 @@ class PersistentShell:
                     await _read(channel, answer, lambda: answer.has_begun)
         return True
 
-    async def _end_command(self, channel: Channel, answer: Answer) -> None:
+    async def _end_command(self, channel: Channel, answer: Answer) -> bool:
+        """Kill a command that is late; whether it ended before that, after all."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(KILL_GRACE):
                 # One that began only now would go on unseen.
                 await _read(channel, answer, lambda: answer.ended or answer.has_begun)
-                if answer.process_id is not None and not answer.ended:
+                if answer.ended:
+                    return answer.is_whole
+                if answer.process_id is not None:
                     await self._kill_tree(answer.process_id)
                 await _read(channel, answer, lambda: answer.ended)
+        return False
 
     async def _abandon(self, answer: Answer) -> None:
         """Give the worker up, with the command that it runs."""

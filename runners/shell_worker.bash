@@ -18,6 +18,7 @@
 
 _worker_folder=$1 _worker_directory=$2 _worker_profile=$3
 readonly _worker_folder
+set --
 exec 3<&0 4>&1 5>&2 </dev/null >/dev/null 2>/dev/null 9<&-
 shopt -s expand_aliases
 

@@ -7,6 +7,7 @@
 
 unset -v PLAIN_SHELL_WORKER
 _worker_folder=$1 _worker_directory=$2 _worker_profile=$3
+set --
 exec 3<&0 4>&1 5>&2 </dev/null >/dev/null 2>/dev/null 9<&-
 
 _worker_plain() { # folder, name: whatever was made of that file, it is one that can be written
@@ -19,20 +20,12 @@ _worker_plain() { # folder, name: whatever was made of that file, it is one that
   command printf '' >>"$1/$2"
 }
 
-_worker_aliases() { # a file with what `alias` printed: as commands; one of several lines is left out
-  while IFS= read -r _worker_line; do
-    case $_worker_line in
-      [A-Za-z0-9_]*=\'*\') command printf 'alias %s\n' "$_worker_line" || return 1 ;;
-    esac
-  done <"$1"
-}
-
 _worker_save() { # folder, name of the file, its stamp
   unset -v PS1 PS2 PS4 _worker_command _worker_line
-  command alias >"$1/names"
+  command alias >"$1/$2-aliases"
   {
     # In this order: what is read-only cannot be set again.
-    command printf '#%s\n' "$3" && set && export -p && readonly -p && _worker_aliases "$1/names" &&
+    command printf '#%s\n' "$3" && set && export -p && readonly -p &&
       command printf 'umask ' && command umask && command printf '_worker_whole=yes\n'
   } >"$1/$2"
 }
@@ -42,9 +35,7 @@ _worker_end() { # status, folder, name of the file, its stamp: the last thing th
     _worker_ended=yes
     set +euxvfnC
     trap '' XFSZ
-    _worker_plain "$2" "$3"
-    _worker_plain "$2" current
-    _worker_plain "$2" names
+    for _worker_line in "$3" "$3-aliases" current; do _worker_plain "$2" "$_worker_line"; done
     _worker_save "$2" "$3" "$4" && command printf '%s %s\n' "$3" "$4" >"$2/current"
   fi
   return "$1"
@@ -54,13 +45,21 @@ _worker_load() { # folder, the file with the state, its stamp
   _worker_whole= _worker_line=
   [ -f "$1/$2" ] && IFS= read -r _worker_line <"$1/$2"
   [ "$_worker_line" = "#$3" ] || return 1
-  . "$1/$2" >/dev/null 2>&1
+  # `alias` prints no commands. They come last, since they would change the others; one of several lines is lost.
+  set -- "$1/$2" :
+  if [ -s "$1-aliases" ] && [ -f "$1-aliases" ]; then
+    while IFS= read -r _worker_line; do
+      case $_worker_line in [A-Za-z0-9_]*=\'*\') set -- "$1" "$2; alias $_worker_line" ;; esac
+    done <"$1-aliases"
+  fi
+  . "$1" >/dev/null 2>&1
   [ "$_worker_whole" ] || return 1
   # What was sourced set these as they were; the directory is still the worker's.
-  set -- "$PWD" "$OLDPWD"
   _worker_gone=
-  command cd -- "$1" || _worker_gone=yes
-  OLDPWD=$2
+  set -- "$2" "$PWD" "$OLDPWD"
+  command cd -- "$2" || _worker_gone=yes
+  OLDPWD=$3
+  eval "$1"
 }
 
 _worker_take() { # token: the command, up to that line
@@ -82,7 +81,9 @@ _worker_take() { # token: the command, up to that line
 
 _worker_break='
 '
-for _worker_name in a b current initial names; do _worker_plain "$_worker_folder" "$_worker_name"; done
+for _worker_name in a b current initial names a-aliases b-aliases initial-aliases; do
+  _worker_plain "$_worker_folder" "$_worker_name"
+done
 if (_worker_load "$_worker_folder" initial initial) then :; else
   (
     trap '_worker_save "$_worker_folder" initial initial' EXIT
@@ -101,35 +102,46 @@ while IFS= read -r _worker_line; do
 done <"$_worker_folder/names"
 printf '\nready sh\n' >&5
 
-while IFS=' ' read -r _worker_nonce _worker_token _worker_order <&3; do
-  case $_worker_order in
-    keep) ;;
-    fresh) _worker_current=initial _worker_stamp=initial ;;
-    *) continue ;;
-  esac
-  if [ "$_worker_current" = a ]; then _worker_next=b; else _worker_next=a; fi
-  (
-    exec 1>&4 2>&4 4>&-
-    trap 'exit 125' EXIT
-    unset -v _worker_nonce _worker_order _worker_ended
-    _worker_take "$_worker_token" || { trap - EXIT; exit 124; }
-    IFS=' ' read -r _worker_line _ </proc/self/stat
-    # What was saved holds these names as well.
-    set -- "$_worker_folder" "$_worker_next" "$_worker_token" "$_worker_line" "$_worker_command"
-    _worker_load "$1" "$_worker_current" "$_worker_stamp" || exit
-    _worker_folder=$1 _worker_next=$2 _worker_token=$3 _worker_command=$5 _worker_ended=
-    command printf '\n%s %s\n' "$3" "$4" >&5
-    set --
-    exec 3<&- 5>&-
-    [ ! "$_worker_gone" ] || command printf 'The working directory is gone; this is %s.\n' "$(command pwd)"
-    trap '{ _worker_end "$?" "$_worker_folder" "$_worker_next" "$_worker_token"; } 2>/dev/null' EXIT
-    eval "$_worker_command"
-    { _worker_end "$?" "$_worker_folder" "$_worker_next" "$_worker_token"; } 2>/dev/null
-  )
-  _worker_status=$? _worker_saved=unsaved _worker_line=
+_worker_next() { # take a request
+  while IFS=' ' read -r _worker_nonce _worker_token _worker_order <&3; do
+    case $_worker_order in
+      keep) ;;
+      fresh) _worker_current=initial _worker_stamp=initial ;;
+      *) continue ;;
+    esac
+    if [ "$_worker_current" = a ]; then _worker_file=b; else _worker_file=a; fi
+    return 0
+  done
+  return 1
+}
+
+_worker_begin() { # in the subshell, before the command
+  exec 1>&4 2>&4 4>&-
+  trap 'exit 125' EXIT
+  unset -v _worker_nonce _worker_order
+  _worker_take "$_worker_token" || { trap - EXIT; exit 124; }
+  IFS=' ' read -r _worker_line _worker_chunk </proc/self/stat
+  # What was saved holds these names as well.
+  set -- "$_worker_folder" "$_worker_file" "$_worker_token" "$_worker_command" "$_worker_line"
+  _worker_load "$1" "$_worker_current" "$_worker_stamp" || exit
+  _worker_folder=$1 _worker_file=$2 _worker_token=$3 _worker_command=$4 _worker_ended=
+  unset -v _worker_line _worker_chunk _worker_lines _worker_loop _worker_name _worker_directory _worker_profile
+  command printf '\n%s %s\n' "$3" "$5" >&5
+  exec 3<&- 5>&-
+  [ ! "$_worker_gone" ] || command printf 'The working directory is gone; this is %s.\n' "$(command pwd)"
+  trap '{ _worker_end "$?" "$_worker_folder" "$_worker_file" "$_worker_token"; } 2>/dev/null' EXIT
+}
+
+_worker_tell() { # status: how the command ended
+  _worker_saved=unsaved _worker_line=
   [ -f "$_worker_folder/current" ] && IFS=' ' read -r _worker_name _worker_line <"$_worker_folder/current"
   if [ "$_worker_line" = "$_worker_token" ]; then
-    _worker_saved=saved _worker_current=$_worker_next _worker_stamp=$_worker_token
+    _worker_saved=saved _worker_current=$_worker_file _worker_stamp=$_worker_token
   fi
-  printf '\n%s %s %s\n' "$_worker_nonce" "$_worker_status" "$_worker_saved" >&4
-done
+  printf '\n%s %s %s\n' "$_worker_nonce" "$1" "$_worker_saved" >&4
+}
+
+# On one line, by which a shell counts those of a command: who starts this text evaluates it, on the first line of all.
+_worker_loop='while _worker_next; do (_worker_begin; eval "$_worker_command"; '
+_worker_loop=$_worker_loop'{ _worker_end "$?" "$_worker_folder" "$_worker_file" "$_worker_token"; } 2>/dev/null); '
+_worker_loop=$_worker_loop'_worker_tell "$?"; done'

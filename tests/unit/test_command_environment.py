@@ -13,16 +13,66 @@ SECRETS = [
     *("AWS_SESSION_TOKEN", "GITHUB_TOKEN", "github_token", "GH_TOKEN", "GITHUB_PAT", "HF_TOKEN", "NPM_TOKEN"),
     *("CI_JOB_TOKEN", "VAULT_TOKEN", "NPM_CONFIG__AUTH", "DB_PASSWORD", "PGPASSWORD", "MYSQL_PWD", "SSH_PASSPHRASE"),
     *("AZURE_CLIENT_SECRET", "DJANGO_SECRET_KEY", "GOOGLE_APPLICATION_CREDENTIALS", "MY_PRIVATE_KEY"),
+    *("ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_CUSTOM_HEADERS", "OPENROUTER_API_KEY", "DASHSCOPE_API_KEY", "WANDB_API_KEY"),
+    *("AWS_BEARER_TOKEN_BEDROCK", "HUGGING_FACE_HUB_TOKEN", "KAGGLE_KEY", "TF_VAR_db_password", "TWINE_PASSWORD"),
+    *("POETRY_PYPI_TOKEN_PYPI", "CARGO_REGISTRY_TOKEN", "REDISCLI_AUTH", "COMPOSER_AUTH", "DOCKER_AUTH_CONFIG"),
+    *("SENTRY_DSN", "AZURE_STORAGE_CONNECTION_STRING", "SLACK_WEBHOOK_URL", "OP_SESSION_my", "BW_SESSION", "LDAP_PW"),
+    *("BUNDLE_GEMS__EXAMPLE__COM", "SESSION_COOKIE", "MY_JWT", "AWS_CREDS", "SOPS_AGE_KEY", "npm_config__authToken"),
+    *("GIT_ASKPASS", "SSH_ASKPASS", "SUDO_ASKPASS", "VSCODE_GIT_ASKPASS_NODE", "VSCODE_GIT_IPC_HANDLE"),
+]
+SECRET_VALUES = [
+    ("DATABASE_URL", "postgres://me:0p3nsesame@db.example:5432/shop"),
+    ("REDIS_URL", "redis://:0p3nsesame@cache.example"),
+    ("HTTPS_PROXY", "http://me:0p3nsesame@proxy.example:3128"),
+    ("PIP_INDEX_URL", "https://0123456789abcdef0123456789abcdef@packages.example/simple"),
+    ("ORIGIN", "https://x-access-token:ghs_0123456789@git.example/a"),
+    ("SHOP_DB", "Server=db.example;User Id=me;Password=0p3nsesame"),
+    ("STORAGE", "DefaultEndpointsProtocol=https;AccountName=me;AccountKey=MDEyMzQ1Njc4OQ=="),
+    ("OTEL_EXPORTER_OTLP_HEADERS", "api-key=0123456789"),
+    ("EXTRA_HEADER", "Authorization: Basic bWU6c2VzYW1l"),
+    ("MODEL", "sk-proj-0123456789abcdefghij"),
+    ("WORK_ACCOUNT", "ghp_0123456789abcdefghijABCDEFGHIJ012345"),
+    ("CLOUD", "AKIAIOSFODNN7EXAMPLE"),
+    ("LOGIN", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2lnbmF0dXJl"),
+    ("DEPLOY", "-----BEGIN OPENSSH PRIVATE KEY-----\nMDEyMzQ1Njc4OQ\n-----END OPENSSH PRIVATE KEY-----"),
+]
+HARMLESS_VALUES = [
+    ("DATABASE_URL", "postgres://localhost/shop"),
+    ("ORIGIN", "ssh://git@git.example/a"),
+    ("HTTPS_PROXY", "http://proxy.example:3128"),
+    ("GIT_SSH_COMMAND", "ssh -i ~/.ssh/work -o IdentitiesOnly=yes"),
+    ("MODEL", "risk-free-sk-learn"),
+    ("BASH_FUNC_login%%", "() {  password=$1; }"),
+    ("EMAIL", "me@house.example"),
+    ("LS_COLORS", "di=01;34:*.tar=01;31"),
 ]
 HARMLESS = [
     *("PWD", "OLDPWD", "HOME", "USER", "LANG", "SSH_AUTH_SOCK", "XAUTHORITY", "TOKENIZERS_PARALLELISM", "MONKEY"),
     *("KEYBOARD_LAYOUT", "PATHEXT", "GIT_CONFIG_KEY_0", "GIT_CONFIG_COUNT", "GIT_AUTHOR_NAME", "COMPASS"),
+    *("KUBECONFIG", "NETRC", "AWS_PROFILE", "AWS_REGION", "GPG_TTY", "KRB5CCNAME", "VSCODE_PID", "BUNDLE_PATH"),
 ]
 
 
 @pytest.mark.parametrize("name", SECRETS)
 def test_secret_is_not_passed_on(name: str):
     assert name not in local_environment({name: "value"})
+
+
+@pytest.mark.parametrize(("name", "value"), SECRET_VALUES)
+def test_secret_is_known_by_what_it_is_whatever_it_is_called(name: str, value: str):
+    assert name not in local_environment({name: value})
+    assert value in secret_values({name: value})
+
+
+@pytest.mark.parametrize(("name", "value"), HARMLESS_VALUES)
+def test_what_only_looks_like_a_secret_is_passed_on(name: str, value: str):
+    assert local_environment({name: value})[name] == value
+    assert not secret_values({name: value})
+
+
+def test_password_of_a_url_is_redacted_by_itself_too():
+    values = secret_values({"DATABASE_URL": "postgres://me:0p3n%21sesame@db.example/shop"})
+    assert values == {"postgres://me:0p3n%21sesame@db.example/shop", "0p3n%21sesame", "0p3n!sesame"}
 
 
 @pytest.mark.parametrize("name", HARMLESS)

@@ -1,4 +1,4 @@
-"""What dead runs left on this machine: temporary folders and processes. Engines have `tests/docker/test_reaper_docker.py`."""
+"""What dead runs left on this machine: folders and processes. Engines have `tests/docker/test_reaper_docker.py`."""
 
 import os
 import signal
