@@ -62,7 +62,9 @@ def local_environment(inherited: Mapping[str, str] | None = None) -> dict[str, s
     if _is_same(kept.get("VIRTUAL_ENV"), sys.prefix):
         kept.pop("VIRTUAL_ENV", None)
         kept.pop("VIRTUAL_ENV_PROMPT", None)
-    ours = (str(Path(sys.prefix) / "bin"), str(Path(__file__).resolve().parent.parent))
+    ours = [str(Path(__file__).resolve().parent.parent)]
+    if sys.prefix != sys.base_prefix:  # without an environment of our own, /usr/bin may be where our Python lies
+        ours.append(str(Path(sys.prefix) / "bin"))
     for name in ("PATH", "PYTHONPATH"):
         if name in kept:
             parts = [part for part in kept[name].split(os.pathsep) if not any(_is_same(part, own) for own in ours)]

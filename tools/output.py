@@ -15,11 +15,14 @@ HEAD_SHARE = 0.4
 
 JOINER = "\u2060"  # word joiner: invisible, zero width, and no tokenizer's control token holds one
 _CONTROL_TOKEN = re.compile(
-    r"<(\u2060*)(\|[A-Za-z0-9_]{1,40}\|>|\uff5c[^\uff5c<>\n]{1,40}\uff5c>|/?(?:think|tool_call|tool_response)>)"
+    r"<(\u2060*)(\|[A-Za-z0-9_]{1,40}\|>|\uff5c[^\uff5c<>\n]{1,40}\uff5c>|/?(?:think|tool_call|tool_response|start_of_turn|end_of_turn)>)"
 )
 _DEFUSED_TOKEN = re.compile(_CONTROL_TOKEN.pattern.replace("(\\u2060*)", "\\u2060(\\u2060*)"))
 _ESCAPE_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
-_CONTROL_CHARACTER = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+_CONTROL_CHARACTER = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
+"""C0 and C1 controls, what turns the direction of text, line ends of no terminal, and invisible tags (UTR 36)."""
 
 
 class BoundedOutput:
@@ -65,7 +68,12 @@ def clean(text: str) -> str:
     text = _ESCAPE_SEQUENCE.sub("", text.replace("\r\n", "\n"))
     if "\r" in text:
         text = "\n".join(line.rstrip("\r").rsplit("\r", 1)[-1] for line in text.split("\n"))
-    return _CONTROL_CHARACTER.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
+    return _CONTROL_CHARACTER.sub(lambda match: _escaped(match[0]), text)
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def cut_lines(text: str, limit: int = LINE_LIMIT) -> str:
@@ -88,7 +96,7 @@ def cut_middle(text: str, notice: str, limit: int = CHARACTER_LIMIT) -> str:
         head_end = line_end + 1
     if (line_end := text.find("\n", tail_start, tail_start + (limit - head_end) // 2)) != -1:
         tail_start = line_end + 1
-    gap = notice.format(count=tail_start - head_end)
+    gap = notice.replace("{count}", str(tail_start - head_end))
     return f"{text[:head_end].removesuffix(chr(10))}\n{gap}\n{text[tail_start:]}"
 
 
