@@ -107,6 +107,8 @@ class ContainerChannel(Connection):
     def __init__(self, end_mark: bytes = b"") -> None:
         super().__init__()
         self.exec_id = ""
+        self.spoken = asyncio.Event()
+        """Whether anything has arrived, or never will."""
         self._end_mark = end_mark
         self._header = b""
         self._left = 0
@@ -162,6 +164,7 @@ class ContainerChannel(Connection):
 
     def take(self, data: memoryview) -> None:
         """Take the frames apart."""
+        self.spoken.set()
         position = 0
         while position < len(data):
             if not self._left:
@@ -185,6 +188,7 @@ class ContainerChannel(Connection):
         if self._ending:
             self._ending.cancel()
             self._ending = None
+        self.spoken.set()
         super().connection_lost(exc)
 
     def _add(self, stream: int, piece: bytes) -> None:

@@ -30,6 +30,7 @@ __all__ = ["ContainerSettings", "DockerSandbox"]
 
 _STATE = "/dev/shm/shell"  # noqa: S108 - in memory: a file that is rewritten at each command costs a disk 4 ms
 _KILL_GRACE = 10.0
+_SHELL_FIRST = 0.3
 # The process id comes first, on stderr, by which a command that runs too long is found inside.
 _RUN = """
 echo "$$" >&2
@@ -50,6 +51,7 @@ class DockerSandbox:
         self._container = container
         self._settings = settings
         self._first_channel: ContainerChannel | None = channel
+        self._shell_spoke = channel.spoken
         self._service = ServiceShell(self._open_service, container.id[:12])
         self._service.begin()
         self._files = ContainerFiles(client.api, container.id, self._service)
@@ -186,6 +188,10 @@ class DockerSandbox:
         )
 
     async def _open_service(self) -> ContainerChannel:
+        # After the shell's first word: an exec that starts beside it takes the processors away from it.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_SHELL_FIRST):
+                await self._shell_spoke.wait()
         return await self._open(SERVICE_COMMAND, environment=service_environment())
 
     async def _open_shell(self) -> ContainerChannel:

@@ -144,6 +144,10 @@ stop_tree() { # process ids; `tree`: they, and what descends from them
   done
 }
 
+began_after() { # whether `id`, from `start` on, is younger than `root`; where the clock is too coarse, ids say so
+  [ "$start" -gt "$begun" ] || { [ "$start" -eq "$begun" ] && [ "$id" -gt "$root" ]; }
+}
+
 find_orphans() { # `orphans`: children of the first process that belong to the tree of `root`
   scan
   orphans=
@@ -154,7 +158,7 @@ find_orphans() { # `orphans`: children of the first process that belong to the t
     if [ "$seen" = "$nonce" ]; then continue; fi
     status_of "$id"
     if [ "$state" != Z ] && [ "$id" != "$worker" ] && [ "$id" != "$$" ] && {
-      [ "$group" = "$root" ] || [ "$session" = "$root" ] || { [ "$begun" ] && [ "$start" -ge "$begun" ]; }
+      [ "$group" = "$root" ] || [ "$session" = "$root" ] || { [ "$begun" ] && began_after; }
     }; then
       orphans="$orphans $id"
     else

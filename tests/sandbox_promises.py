@@ -7,25 +7,13 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from shell_promises import ShellPromises, printed, processes, shell
 
 from runners.shell import KILLED
-from tools.sandbox import CommandResult, Sandbox
+from tools.sandbox import KEPT_FROM, KEPT_LIMIT, Sandbox
 
 
-async def shell(sandbox: Sandbox, command: str, timeout: float = 20.0) -> CommandResult:
-    return await sandbox.shell(command, timeout=timeout)
-
-
-async def printed(sandbox: Sandbox, command: str) -> str:
-    return (await shell(sandbox, command)).output.decode()
-
-
-async def processes(sandbox: Sandbox) -> str:
-    """The command lines of all processes; `ps` is not in every image."""
-    return await printed(sandbox, "for p in /proc/[0-9]*; do tr '\\0' ' ' <$p/cmdline; echo; done 2>/dev/null")
-
-
-class SandboxPromises:
+class SandboxPromises(ShellPromises):
     """The conformance suite."""
 
     # -- answers
@@ -78,6 +66,39 @@ class SandboxPromises:
         assert not running.done()
         result = await running
         assert b"".join(pieces) == result.output
+
+    # -- outputs that are kept
+
+    @pytest.mark.parametrize("size", [KEPT_FROM, 1_000_000, 3_000_000])
+    async def test_a_long_output_is_kept_in_a_file_while_it_arrives(self, sandbox: Sandbox, size: int) -> None:
+        path = f"{sandbox.scratch_directory}/new folder/kept"
+        result = await sandbox.shell(f"seq 1000000 | head -c {size}", timeout=60, keep_at=path)
+        assert (result.kept, result.not_kept) == (size, "")
+        assert await sandbox.read_bytes(path) == "".join(f"{n}\n" for n in range(1, 1_000_000)).encode()[:size]
+
+    async def test_a_short_output_makes_no_file(self, sandbox: Sandbox) -> None:
+        path = f"{sandbox.scratch_directory}/kept"
+        result = await sandbox.shell(f"head -c {KEPT_FROM - 1} /dev/zero", timeout=20, keep_at=path)
+        assert (result.kept, result.not_kept) == (0, "")
+        with pytest.raises(FileNotFoundError):
+            await sandbox.read_bytes(path)
+
+    async def test_an_output_without_end_is_kept_up_to_a_limit(self, sandbox: Sandbox) -> None:
+        path = f"{sandbox.scratch_directory}/kept"
+        result = await sandbox.shell(f"yes | head -c {KEPT_LIMIT + 5_000_000}", timeout=60, keep_at=path)
+        assert (result.kept, result.not_kept) == (KEPT_LIMIT, "")
+        assert await printed(sandbox, f"wc -c <{path}") == f"{KEPT_LIMIT}\n"
+
+    async def test_what_was_printed_before_a_deadline_is_kept(self, sandbox: Sandbox) -> None:
+        path = f"{sandbox.scratch_directory}/kept"
+        result = await sandbox.shell("seq 10000; sleep 974", timeout=1.0, keep_at=path)
+        assert (result.timed_out, result.kept) == (True, len(result.output))
+        assert await sandbox.read_bytes(path) == result.output
+
+    async def test_an_output_that_cannot_be_kept_says_why(self, sandbox: Sandbox) -> None:
+        result = await sandbox.shell("seq 100000", timeout=20, keep_at="/etc/passwd/kept")
+        assert (result.exit_code, result.kept, result.not_kept) == (0, 0, "Not a directory")
+        assert result.output.endswith(b"\n100000\n")
 
     # -- what persists between commands
 

@@ -1,7 +1,5 @@
 """The `bash` tool: commands in a shell whose state stays from one call to the next."""
 
-import itertools
-
 from pydantic import BaseModel, Field
 
 from tools.output import CHARACTER_LIMIT, clean, cut_lines, cut_middle, decode, header, neutralise, restore
@@ -44,7 +42,7 @@ class Bash:
 
     def __init__(self, output_limit: int = CHARACTER_LIMIT) -> None:
         self._output_limit = output_limit
-        self._spill_numbers = itertools.count(1)
+        self._calls = 0
 
     def access(self, arguments: BashParameters) -> Access:  # noqa: ARG002
         """Say that a command may do anything."""
@@ -54,39 +52,63 @@ class Bash:
         self, arguments: BashParameters, sandbox: Sandbox, on_output: OutputListener | None = None
     ) -> ToolResult:
         """Run the command; a non-zero exit is an answer, not an error of the tool."""
+        # A name of its own for each call: one that was cancelled may have left a file.
+        self._calls += 1
+        path = f"{sandbox.scratch_directory}/output-{self._calls}.txt"
+        command, timeout = restore(arguments.command), arguments.timeout
         try:
-            result = await sandbox.shell(restore(arguments.command), timeout=arguments.timeout, on_output=on_output)
+            result = await sandbox.shell(command, timeout=timeout, on_output=on_output, keep_at=path)
         except ValueError as error:
             return ToolResult(f"{header(None, 0)}\n{error}", is_error=True)
-        body = await self._body(result, sandbox)
-        lines = [header(result.exit_code, result.duration), *_remarks(result, arguments.timeout), body]
+        body = await self._body(result, path, sandbox)
+        lines = [header(result.exit_code, result.duration), result.remark, _about_deadline(result, timeout), body]
         return ToolResult("\n".join(line for line in lines if line), exit_code=result.exit_code)
 
-    async def _body(self, result: CommandResult, sandbox: Sandbox) -> str:
-        text = clean(decode(result.output)).rstrip("\n")
-        shown = cut_lines(text)
-        if result.dropped or len(shown) > self._output_limit or shown is not text:
-            path = f"{sandbox.scratch_directory}/output-{next(self._spill_numbers)}.txt"
-            notice = _gap_notice(result, path)
-            try:
-                await sandbox.write_bytes(path, result.output)
-            except OSError as error:
-                notice = f"[{{count}} characters cut here; the whole could not be kept: {error.strerror}]"
-            shown = cut_middle(shown, notice, self._output_limit)
-        return neutralise(shown)
+    async def _body(self, result: CommandResult, path: str, sandbox: Sandbox) -> str:
+        parts = _parts(result)
+        shown = [cut_lines(part) for part in parts]
+        long = len("\n".join(shown)) > self._output_limit
+        where = ""
+        if long or result.dropped or shown != parts:
+            where = await _where(result, path, sandbox)
+        if long:
+            dropped = f" and {result.dropped} bytes more" if result.dropped else ""
+            notice = f"[{{count}} characters{dropped} cut here; {where}]"
+            text = cut_middle("\n".join(shown), notice, self._output_limit)
+        elif result.dropped:
+            text = f"\n[{result.dropped} bytes cut here; {where}]\n".join(shown)
+        else:
+            text = "\n".join([*shown, f"[Lines were cut; {where}]"] if where else shown)
+        return neutralise(text)
 
 
-def _gap_notice(result: CommandResult, path: str) -> str:
-    if result.dropped:
-        return f"[{{count}} characters and {result.dropped} bytes more cut here; head and tail are in {path}]"
-    return f"[{{count}} characters cut here; the whole output is in {path}]"
+def _parts(result: CommandResult) -> list[str]:
+    """What was printed, as text; in two parts if something between them was not kept in memory."""
+    ends = [result.head_length, len(result.output)] if result.dropped else [len(result.output)]
+    starts = [0, *ends]
+    texts = [clean(decode(result.output[start:end])) for start, end in zip(starts, ends, strict=False)]
+    return [*texts[:-1], texts[-1].rstrip("\n")]
 
 
-def _remarks(result: CommandResult, timeout: int) -> list[str]:
-    remarks: list[str] = []
-    if result.timed_out:
-        remarks.append(
-            f"The command was killed after {timeout} seconds; this is what it had printed. "
-            "The shell is as it was before it."
-        )
-    return remarks
+async def _where(result: CommandResult, path: str, sandbox: Sandbox) -> str:
+    """Say where the model finds what it is not shown; puts it there, unless that was done while it was printed."""
+    printed, reason = len(result.output) + result.dropped, result.not_kept
+    if not result.kept and not reason:
+        try:
+            await sandbox.write_bytes(path, result.output)
+        except OSError as error:
+            reason = error.strerror or str(error)
+        else:
+            return f"head and tail are in {path}" if result.dropped else f"the whole output is in {path}"
+    if result.kept == printed:
+        return f"the whole output is in {path}"
+    if not result.kept:
+        return f"the whole could not be kept: {reason}"
+    return f"the first {result.kept} bytes of {printed} are in {path}{f'; then: {reason}' if reason else ''}"
+
+
+def _about_deadline(result: CommandResult, timeout: int) -> str:
+    if not result.timed_out:
+        return ""
+    was_killed = f"The command was killed after {timeout} seconds; this is what it had printed."
+    return f"{was_killed} The shell is as it was before it."

@@ -1,6 +1,7 @@
 """Runs one case on the local sandbox, in the container in which this script is started: `inside.py GROUP NAME`."""
 
 import asyncio
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -15,7 +16,7 @@ async def main(group: str, name: str) -> None:
     seen = await observe(sandbox, case_named(group, name))
     sys.stdout.write(f"SEEN {seen.dump()}\n")
     sys.stdout.flush()
-    await sandbox.close()
+    os._exit(0)  # the container goes with all that is in it; after `rm -rf /` we could not even close a sandbox
 
 
 if __name__ == "__main__":

@@ -1,0 +1,72 @@
+"""Made-up sequences of commands in a container, against a model of what stays; and very many commands."""
+
+import asyncio
+import gc
+import os
+from collections.abc import Iterator
+
+import psutil
+import pytest
+from docker import DockerClient
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import run_state_machine_as_test
+from shell_model import ShellMachine
+
+from runners.docker_sandbox import ContainerSettings, DockerSandbox
+
+LONG = bool(os.environ.get("UNBROKEN_LONG"))
+SEQUENCES = 2000 if LONG else 40
+COMMANDS = 10_000 if LONG else 600
+WARM = COMMANDS // 3
+MEMORY_GROWTH = 3_000_000
+"""Bytes that all commands after the first third may cost."""
+SPARE_FILES = 3
+"""Connections to the engine that wait for their next use."""
+SETTINGS = ContainerSettings(image="unbroken/base:1", directory="/", run="test-shell-model")
+
+
+@pytest.fixture
+def machine(client: DockerClient) -> Iterator[type[ShellMachine]]:
+    loop = asyncio.new_event_loop()
+    opened = loop.run_until_complete(DockerSandbox.start(client, SETTINGS))
+
+    class ContainerShell(ShellMachine):
+        pass
+
+    ContainerShell.loop, ContainerShell.sandbox = loop, opened
+    yield ContainerShell
+    loop.run_until_complete(opened.close())
+    loop.close()
+
+
+@pytest.mark.timeout(3600)
+def test_what_stays_in_a_container(machine: type[ShellMachine]) -> None:
+    chosen = settings(
+        max_examples=SEQUENCES,
+        stateful_step_count=12,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    )
+    run_state_machine_as_test(machine, settings=chosen)
+
+
+@pytest.mark.timeout(1800)
+async def test_very_many_commands_leave_nothing_behind(client: DockerClient) -> None:
+    sandbox = await DockerSandbox.start(client, SETTINGS)
+    harness = psutil.Process()
+    seen: list[tuple[int, int, int]] = []
+    try:
+        for number in range(COMMANDS):
+            result = await sandbox.shell(f"count={number}; echo $count; ls / >/dev/null", timeout=60)
+            assert result.output == f"{number}\n".encode()
+            if number in (WARM, COMMANDS - 1):
+                inside = await sandbox.exec("ls -d /proc/[0-9]* | wc -l; du -s /dev/shm /tmp", timeout=60)
+                processes, *_ = inside.output.split()
+                gc.collect()
+                seen.append((int(processes), harness.num_fds(), harness.memory_info().rss))
+    finally:
+        await sandbox.close()
+    (processes, files, memory), (processes_after, files_after, memory_after) = seen
+    assert processes_after == processes
+    assert files_after <= files + SPARE_FILES
+    assert memory_after - memory < MEMORY_GROWTH
