@@ -135,7 +135,7 @@ async def _copies(sandbox: DockerSandbox, times: int) -> list[Measurement]:
     with tempfile.TemporaryDirectory() as folder:
         for name, source in _sources(Path(folder)).items():
             target = f"/srv/{source.name}"
-            back = Path(folder) / "back"
+            back = Path(folder) / f"back-{source.name}"
             up = await _median(lambda s=source, t=target: sandbox.upload(s, t), times)
             up_peer = await _median(lambda s=source: _docker_cp(str(s), f"{sandbox.container_id}:/srv"), times)
             down = await _median(lambda t=target, b=back: sandbox.download(t, b), times)

@@ -174,6 +174,8 @@ class DockerSandbox:
         """
         removal = asyncio.ensure_future(in_thread(remove_container, self._api, self.container_id))
         try:
+            for terminal in self._terminals:
+                await terminal.release()
             for channel in (self._shell, self._first_channel, self._service):
                 if channel:
                     await channel.close()

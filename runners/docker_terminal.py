@@ -74,6 +74,7 @@ class DockerTerminal:
             await asyncio.shield(terminal.close())
             raise
         terminal._watching = asyncio.create_task(terminal._watch_end())
+        terminal._watching.add_done_callback(lambda task: task.cancelled() or task.exception())
         return terminal
 
     @property
@@ -105,6 +106,13 @@ class DockerTerminal:
             with suppress(SandboxError):  # a container that is gone took the program with it
                 await self._service.ask("kill_tree", self._process_id)
         await self._screen.close()
+
+    async def release(self) -> None:
+        """Give back what is ours of it, where the program is gone in any case."""
+        self._closed = True
+        await self._screen.close()
+        if self._watching:
+            self._watching.cancel()
 
     async def _begin(self, columns: int, rows: int) -> None:
         said = await self._screen.read_line()

@@ -5,7 +5,7 @@ import secrets
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -68,7 +68,7 @@ def user_image(client: DockerClient) -> Iterator[str]:
 
 
 @contextmanager
-def _imported(client: DockerClient, files: dict[str, bytes], links: dict[str, str] | None = None) -> Iterator[str]:
+def _imported(client: DockerClient, files: dict[str, bytes], links: dict[str, str] | None = None) -> Generator[str]:
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as members:
         for folder in ("tmp", "proc", "dev", "sys", "etc"):
@@ -91,8 +91,8 @@ def _imported(client: DockerClient, files: dict[str, bytes], links: dict[str, st
 
 
 @contextmanager
-def _changed(client: DockerClient, command: str, *changes: str) -> Iterator[str]:
-    container = client.containers.create(BASE, ["sh", "-c", command], network_mode="none")
+def _changed(client: DockerClient, command: str, *changes: str) -> Generator[str]:
+    container: Any = client.containers.create(BASE, ["sh", "-c", command], network_mode="none")
     try:
         container.start()
         assert container.wait()["StatusCode"] == 0
@@ -105,11 +105,12 @@ def _changed(client: DockerClient, command: str, *changes: str) -> Iterator[str]
 
 
 @contextmanager
-def _removed(client: DockerClient, image: str) -> Iterator[str]:
+def _removed(client: DockerClient, image: str) -> Generator[str]:
     try:
         yield image
     finally:
-        client.images.remove(image, force=True)
+        api: Any = client.api
+        api.remove_image(image, force=True)
 
 
 def _program(path: str, name: str) -> dict[str, bytes]:

@@ -102,9 +102,7 @@ async def test_a_container_that_goes_is_an_error_of_the_sandbox(client: DockerCl
     terminal = await sandbox.open_terminal("sleep 970", columns=80, rows=24)
     client.containers.get(sandbox.container_id).remove(force=True)
     with pytest.raises(SandboxError):
-        async with asyncio.timeout(30):
-            while terminal.exit_code is None:
-                await terminal.read(timeout=1)
+        await wait_for_exit(terminal)
     await terminal.close()
     with pytest.raises(SandboxError):
         await sandbox.open_terminal("true", columns=80, rows=24)

@@ -7,7 +7,12 @@ LARGE = 3_000_000
 CASES = [
     Case("exit", "kept=yes; exit 3", exit=3),
     Case("set -e and a failure", "set -e; false; kept=no", exit=1),
-    Case("every strict option", 'set -euo pipefail; set -x; : "$undefined"', exit=(1, 127), then=("echo \"[${-//[!eux]/}]\"", "[]")),
+    Case(
+        "every strict option",
+        'set -euo pipefail; set -x; : "$undefined"',
+        exit=(1, 127),
+        then=('echo "[${-//[!eux]/}]"', "[]"),
+    ),
     Case("exec", "kept=no; exec true"),
     Case("exec that fails", "kept=no; exec /nonexistent", exit=127),
     Case("kill of the shell", "kill $$; sleep 5", exit=143),
