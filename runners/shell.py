@@ -40,7 +40,8 @@ if command -v bash >/dev/null 2>&1; then shell=bash text=${SCRIPT_VARIABLE}
 else shell=sh text=${PLAIN_SCRIPT_VARIABLE}
 fi
 unset -v {SCRIPT_VARIABLE} {PLAIN_SCRIPT_VARIABLE}
-if [ "$shell" = bash ]; then exec bash --noprofile --norc -c 'eval "$(</dev/fd/9)"; eval "$_worker_loop"' bash "$@" 9<<TEXT
+if [ "$shell" = bash ]; then
+exec bash --noprofile --norc -c 'eval "$(</dev/fd/9)"; eval "$_worker_loop"' bash "$@" 9<<TEXT
 $text
 TEXT
 else exec sh -c 'eval "$(cat <&9)"; eval "$_worker_loop"' sh "$@" 9<<TEXT

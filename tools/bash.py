@@ -8,6 +8,8 @@ from tools.tool import Access, ToolResult
 
 DEFAULT_TIMEOUT = 120
 LONGEST_TIMEOUT = 3600
+_READ_LIMIT = 1024 * 1024
+"""Bytes of an output that are read for what is shown of it: half from its beginning, half from its end."""
 
 
 class BashParameters(BaseModel):
@@ -65,29 +67,34 @@ class Bash:
         return ToolResult("\n".join(line for line in lines if line), exit_code=result.exit_code)
 
     async def _body(self, result: CommandResult, path: str, sandbox: Sandbox) -> str:
-        parts = _parts(result)
+        parts, left_out = _parts(result)
         shown = [cut_lines(part) for part in parts]
         long = len("\n".join(shown)) > self._output_limit
         where = ""
-        if long or result.dropped or shown != parts:
+        if long or left_out or shown != parts:
             where = await _where(result, path, sandbox)
         if long:
-            dropped = f" and {result.dropped} bytes more" if result.dropped else ""
-            notice = f"[{{count}} characters{dropped} cut here; {where}]"
+            more = f" and {left_out} bytes more" if left_out else ""
+            notice = f"[{{count}} characters{more} cut here; {where}]"
             text = cut_middle("\n".join(shown), notice, self._output_limit)
-        elif result.dropped:
-            text = f"\n[{result.dropped} bytes cut here; {where}]\n".join(shown)
+        elif left_out:
+            text = f"\n[{left_out} bytes cut here; {where}]\n".join(shown)
         else:
             text = "\n".join([*shown, f"[Lines were cut; {where}]"] if where else shown)
         return neutralise(text)
 
 
-def _parts(result: CommandResult) -> list[str]:
-    """What was printed, as text; in two parts if something between them was not kept in memory."""
-    ends = [result.head_length, len(result.output)] if result.dropped else [len(result.output)]
-    starts = [0, *ends]
-    texts = [clean(decode(result.output[start:end])) for start, end in zip(starts, ends, strict=False)]
-    return [*texts[:-1], texts[-1].rstrip("\n")]
+def _parts(result: CommandResult) -> tuple[list[str], int]:
+    """What was printed, as text, in two parts if it is too much to be read; and the bytes between them."""
+    ends = [result.output]
+    if result.dropped or len(result.output) > _READ_LIMIT:
+        head, tail = result.output[: result.head_length], result.output[result.head_length :]
+        if not result.dropped:
+            head = tail = result.output
+        ends = [head[: _READ_LIMIT // 2], tail[-_READ_LIMIT // 2 :]]
+    left_out = len(result.output) + result.dropped - sum(len(end) for end in ends)
+    texts = [clean(decode(end)) for end in ends]
+    return [*texts[:-1], texts[-1].rstrip("\n")], left_out
 
 
 async def _where(result: CommandResult, path: str, sandbox: Sandbox) -> str:

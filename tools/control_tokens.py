@@ -19,7 +19,7 @@ _ANGLES = "|".join((
     r"/?(?:arg_key|arg_value|minimax:tool_call|(?:seed:|longcat_)[a-z_]{1,40})>",
     r"/?s>|(?:bos|eos|pad|unk|sop|eop|SPECIAL_[0-9]{1,4})>",
     r"(?:start|end)_of_(?:turn|image)>|start_function_(?:call|response|declaration)>",  # Gemma 1 to 3
-    r"end_function_(?:call|response|declaration)>|/?<SYS>>",  # FunctionGemma; Llama 2
+    r"end_function_(?:call|response|declaration)>|</?SYS>>",  # FunctionGemma; Llama 2
 ))  # fmt: skip
 _SQUARES = "|".join((
     r"/?(?:INST|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|TOOL_CONTENT|SYSTEM_PROMPT|THINK|ARGS|CALL_ID)\]",  # Mistral

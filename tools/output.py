@@ -7,22 +7,39 @@ random name. The order is decode, clean, cut, neutralise, and a fixed header lin
 import re
 from collections import deque
 
+from tools.control_tokens import JOINER, neutralise, restore
+from tools.overwritten import as_left_standing
+
+__all__ = [
+    "CHARACTER_LIMIT", "JOINER", "LINE_LIMIT", "BoundedOutput", "clean", "cut_lines", "cut_middle", "decode", "header",
+    "neutralise", "restore",
+]  # fmt: skip
+
 CHARACTER_LIMIT = 16_000
 """Characters of one result that a model gets to see; more than that costs context and says little."""
 LINE_LIMIT = 2_000
 HEAD_SHARE = 0.4
 """Errors stand at the end of most outputs, so the tail gets the larger share."""
 
-JOINER = "\u2060"  # word joiner: invisible, zero width, and no tokenizer's control token holds one
-_CONTROL_TOKEN = re.compile(
-    r"<(\u2060*)(\|[A-Za-z0-9_]{1,40}\|>|\uff5c[^\uff5c<>\n]{1,40}\uff5c>|/?(?:think|tool_call|tool_response|start_of_turn|end_of_turn)>)"
+_UNSEEN = (
+    ((0x00, 0x08), (0x0B, 0x1F), (0x7F, 0x9F)),  # C0 and C1 controls
+    ((0x61C, 0x61C), (0x200E, 0x200F), (0x202A, 0x202E), (0x2066, 0x2069)),  # what turns the direction of text
+    ((0x2028, 0x2029), (0xFFF9, 0xFFFB), (0xE0000, 0xE007F), (0xE0100, 0xE01EF)),  # line ends of no terminal; tags
+    ((0xAD, 0xAD), (0x34F, 0x34F), (0x115F, 0x1160), (0x180E, 0x180E), (0x200B, 0x200B)),  # of no width, or blank
+    ((0x2060, 0x2064), (0x3164, 0x3164), (0xFEFF, 0xFEFF), (0xFFA0, 0xFFA0)),
 )
-_DEFUSED_TOKEN = re.compile(_CONTROL_TOKEN.pattern.replace("(\\u2060*)", "\\u2060(\\u2060*)"))
-_ESCAPE_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
-_CONTROL_CHARACTER = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufff9-\ufffb\U000e0000-\U000e007f]"
+"""What a person would not see, or see elsewhere (UTR 36, UTS 39). Joiners stay, since emoji are made with them."""
+
+
+def _spelling(code: int) -> str:
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+_RANGES = [(first, last) for group in _UNSEEN for first, last in group]
+_SPELLED = {code: _spelling(code) for first, last in _RANGES for code in range(first, last + 1)}
+_ANY_UNSEEN = re.compile(
+    "[" + "".join(f"{re.escape(chr(first))}-{re.escape(chr(last))}" for first, last in _RANGES) + "]"
 )
-"""C0 and C1 controls, what turns the direction of text, line ends of no terminal, and invisible tags (UTR 36)."""
 
 
 class BoundedOutput:
@@ -64,16 +81,9 @@ def decode(data: bytes) -> str:
 
 
 def clean(text: str) -> str:
-    """Take out what only a terminal understands: colours, cursor moves, progress that overwrites its line."""
-    text = _ESCAPE_SEQUENCE.sub("", text.replace("\r\n", "\n"))
-    if "\r" in text:
-        text = "\n".join(line.rstrip("\r").rsplit("\r", 1)[-1] for line in text.split("\n"))
-    return _CONTROL_CHARACTER.sub(lambda match: _escaped(match[0]), text)
-
-
-def _escaped(character: str) -> str:
-    code = ord(character)
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+    """Give the lines as a terminal shows them at the end, without colours, and spell what no person would see."""
+    text = as_left_standing(text)
+    return text.translate(_SPELLED) if _ANY_UNSEEN.search(text) else text
 
 
 def cut_lines(text: str, limit: int = LINE_LIMIT) -> str:
@@ -98,17 +108,3 @@ def cut_middle(text: str, notice: str, limit: int = CHARACTER_LIMIT) -> str:
         tail_start = line_end + 1
     gap = notice.replace("{count}", str(tail_start - head_end))
     return f"{text[:head_end].removesuffix(chr(10))}\n{gap}\n{text[tail_start:]}"
-
-
-def neutralise(text: str) -> str:
-    """Defuse the control tokens of chat formats, which many servers would take for the real ones.
-
-    `<|im_end|>` in a file that is shown would end the tool's turn on a server that parses control tokens
-    wherever they stand. An invisible joiner behind the `<` prevents it. `restore` is the exact inverse.
-    """
-    return _CONTROL_TOKEN.sub(rf"<\1{JOINER}\2", text)
-
-
-def restore(text: str) -> str:
-    """Undo `neutralise`, for text that a model copied from what it was shown."""
-    return _DEFUSED_TOKEN.sub(r"<\1\2", text)

@@ -1,9 +1,9 @@
 r"""What stands on a terminal's lines after a program has written over them: progress bars, spinners, download lists.
 
-Understood are the carriage return, the backspace, and the sequences of ECMA-48 that move the cursor or erase (CUU, CUD,
-CUF, CUB, CNL, CPL, CHA, EL, ED); everything else that begins with an escape is taken out. A shorter text leaves the end
-of a longer one that it is written over, as on a terminal: programs that mean otherwise erase or pad, and a line must not
-lose what a person would still see. Unlike a terminal, lines have no width and none scrolls away.
+Understood are the carriage return, the backspace, and the sequences of ECMA-48 that move the cursor or erase (CUU,
+CUD, CUF, CUB, CNL, CPL, CHA, EL, ED); everything else that begins with an escape is taken out. A shorter text leaves
+the end of a longer one that it is written over, as on a terminal: programs that mean otherwise erase or pad, and a line
+must not lose what a person would still see. Unlike a terminal's, lines have no width, and none scrolls away.
 """
 
 import re
@@ -13,18 +13,18 @@ WIDTH = 80
 MOST_MOVES = 100_000
 """Beyond that many the cursor's moves are taken out unread: whoever moves it so often draws no lines."""
 
-_STRING = r"[\]PX^_][^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)"  # OSC, DCS, SOS, PM, APC: titles, links, pictures
-_SEQUENCE = re.compile(rf"\x1b(?:\[[0-?]*[ -/]*[@-~]|{_STRING}|[ -/]+[0-~]|[0-Z\\^-~])|\x9b[0-?]*[ -/]*[@-~]")
-_MOVE = re.compile(r"(?:\x1b\[|\x9b)([0-9]{0,6})(?:;[0-9;]{0,20})?([A-GJKHf])|\x08")
-_PIECE = re.compile(rf"{_MOVE.pattern}|(\r)|(\n)|[^\r\n\x08\x1b\x9b]+|.", re.DOTALL)
+_STRING = r"[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)"  # OSC, DCS, SOS, PM, APC: titles, links, pictures
+_SEQUENCE = re.compile(rf"\x1b(?:\[[0-?]*[ -/]*[@-~]|{_STRING}|[ -/]+[0-~]|[0-OQ-WYZ\\`-~])")
+_MOVE = re.compile(r"\x1b\[([0-9]{0,6})(?:;[0-9;]{0,20})?([A-GJKHf])|\x08")
+_PIECE = re.compile(rf"{_MOVE.pattern}|(\r)|(\n)|[^\r\n\x08\x1b]+|.", re.DOTALL)
 
 
 def as_left_standing(text: str) -> str:
     """The lines as they stand at the end. Takes time that grows with the length of `text` alone."""
     text = text.replace("\r\n", "\n")
-    if "\x1b" in text or "\x9b" in text:
+    if "\x1b" in text:
         text = _SEQUENCE.sub(_only_moves, text)
-    moves = sum(1 for _ in _MOVE.finditer(text)) if _MOVE.search(text) else 0
+    moves = len(_MOVE.findall(text))
     if 0 < moves <= MOST_MOVES:
         return _Lines().write(text)
     if moves:
@@ -40,14 +40,13 @@ def _only_moves(match: re.Match[str]) -> str:
 
 def _overlaid(line: str) -> str:
     """What is left of texts that were each written from the line's beginning."""
-    left, length = "", 0
+    length = 0
     parts: list[str] = []
     for text in reversed(line.split("\r")):
         if len(text) > length:
             parts.append(text[length:])
             length = len(text)
-    left = "".join(parts)
-    return left.rstrip(" ")
+    return "".join(parts).rstrip(" ")
 
 
 class _Lines:
