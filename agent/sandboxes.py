@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.workspace import Checkout, NoRepositoryError
-from tools.sandbox import Sandbox
+from tools.sandbox import Sandbox, SandboxError
 
 if TYPE_CHECKING:
     from runners.sandbox_options import SandboxOptions
@@ -101,7 +101,10 @@ async def _container(
             await sandbox.upload(Path(repository.top), CONTAINER_REPOSITORY)
             yield sandbox
         finally:
-            await sandbox.close()
+            try:
+                await sandbox.close()
+            except SandboxError as error:  # the work is done, and must not be lost over this
+                tell(f"left behind, for `evals clean` to remove: {error}")
             for remark in network.remarks:
                 if remark != network.warning:
                     tell(remark)
