@@ -15,6 +15,7 @@ _LONGEST_LINE = 128
 NO_STATE, NO_COMMAND = 125, 124
 """The statuses of a command's subshell that could not load its state, or did not get the whole command."""
 _READY = re.compile(rb"\nready (bash|sh)\n")
+_BEGUN = re.compile(rb"(?<=\n)([\w-]+) ([0-9]{1,10})(?=\n)")
 
 
 class Greeting:
@@ -86,8 +87,9 @@ class Answer:
         if self.process_id is not None:
             return
         self._control += data
-        if found := re.search(rb"\n" + re.escape(self.token) + rb" ([0-9]{1,10})\n", self._control):
-            self.process_id = int(found[1])
+        for found in _BEGUN.finditer(self._control):
+            if found[1] == self.token:
+                self.process_id = int(found[2])
         self._control = self._control[-_LONGEST_LINE:]
 
     def close(self) -> None:
