@@ -2,6 +2,10 @@
 .DEFAULT_GOAL := help
 .PHONY: help setup machine test-tools demo test test-long check bench lock
 
+# Half of the time a test waits, for a deadline or for an engine.
+TESTS_SIDE_BY_SIDE = .venv/bin/python -m pytest tests -m "not alone" --dist loadgroup -n $$((2 * $$(nproc)))
+TESTS_ALONE = .venv/bin/python -m pytest tests -m alone
+
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
@@ -19,11 +23,13 @@ demo: machine ## set up this machine, run six small tasks with two scripted mode
 	@.venv/bin/evals demo
 
 test: machine test-tools ## set up this machine, then every test at the smallest size that can break its promise
-	@.venv/bin/python -m pytest tests
+	@$(TESTS_SIDE_BY_SIDE)
+	@$(TESTS_ALONE)
 
 test-long: machine test-tools ## the same tests at full size, and on a real llama-server (built once, some minutes)
 	@scripts/llama_server >/dev/null
-	@UNBROKEN_LONG=1 .venv/bin/python -m pytest tests
+	@UNBROKEN_LONG=1 $(TESTS_SIDE_BY_SIDE)
+	@UNBROKEN_LONG=1 $(TESTS_ALONE)
 
 check: setup ## lint, format, types, import layers
 	@.venv/bin/ruff check .

@@ -151,6 +151,6 @@ def _raise_for(word: str, path: str) -> None:
 
 
 def _checked(path: str) -> str:
-    if "\n" in path or "\0" in path:
-        raise OSError(errno.EINVAL, "a path with a line break or a NUL byte cannot be used here", path)
+    if "\0" in path:
+        raise OSError(errno.EINVAL, "a path cannot hold a NUL byte", path)
     return path

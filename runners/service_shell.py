@@ -75,7 +75,8 @@ class ServiceShell:
 
         A shell that dies in the middle is asked once more; where the request is not `repeatable`, the word is `lost`.
         """
-        request = shlex.join((function, *map(str, arguments)))
+        # A request is one line; `shlex` has put every line break between single quotes.
+        request = shlex.join((function, *map(str, arguments))).replace("\n", "'\"$line_break\"'")
         async with self._lock:
             for _ in range(2):
                 if answer := await self._ask(request, data):

@@ -195,6 +195,8 @@ status_of() { # process id; `state`, `parent`, `group`, `session` and `start` in
   state=${1-} parent=${2-} group=${3-} session=${4-} start=${20-0}
 }
 
+line_break='
+'
 exec 2>/dev/null
 while read -r line; do
   case $line in

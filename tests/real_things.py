@@ -104,24 +104,35 @@ class Console:
     home: Path
     environment: dict[str, str] = field(default_factory=dict[str, str])
     patience: float = PATIENCE
+    process_ids: list[int] = field(default_factory=list[int])
+    """Of all that it has started."""
 
     def agent(self, *arguments: str | Path, cwd: Path | str | None = None, **environment: str) -> Done:
         return self.run([str(VENV / "bin" / "agent"), *map(str, arguments)], cwd=cwd, **environment)
 
     def run(self, command: Sequence[str], cwd: Path | str | None = None, **environment: str) -> Done:
-        done = subprocess.run(
-            command, cwd=cwd or self.home, env=self.all(environment), stdin=subprocess.DEVNULL, capture_output=True,
-            timeout=self.patience, check=False,
-        )  # fmt: skip
-        return Done(done.returncode, done.stdout.decode(), done.stderr.decode(), done.stdout)
+        with self._popen(command, cwd, environment) as process:
+            try:
+                out, err = process.communicate(timeout=self.patience)
+            except BaseException:
+                process.kill()
+                raise
+        return Done(process.returncode, out.decode(), err.decode(), out)
 
     def start(
         self, *arguments: str | Path, cwd: Path | str | None = None, **environment: str
     ) -> "subprocess.Popen[bytes]":
-        return subprocess.Popen(
-            [str(VENV / "bin" / "agent"), *map(str, arguments)], cwd=cwd or self.home, env=self.all(environment),
+        return self._popen([str(VENV / "bin" / "agent"), *map(str, arguments)], cwd, environment)
+
+    def _popen(
+        self, command: Sequence[str], cwd: Path | str | None, environment: Mapping[str, str]
+    ) -> "subprocess.Popen[bytes]":
+        process = subprocess.Popen(
+            command, cwd=cwd or self.home, env=self.all(environment),
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
+        self.process_ids.append(process.pid)
+        return process
 
     def all(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
         return {**self.environment, **(more or {})}

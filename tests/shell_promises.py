@@ -91,7 +91,9 @@ class ShellPromises:
 
     async def test_what_is_ours_is_in_nobodys_environment(self, sandbox: Sandbox) -> None:
         seen = await printed(sandbox, "env; tr '\\0' '\\n' </proc/$$/environ; echo $#; compgen -e")
-        assert "WORKER" not in seen
+        assert "SHELL_WORKER" not in seen
+        assert "SERVICE_WORKER" not in seen
+        assert "_worker" not in seen
         assert "_worker" not in seen
 
     async def test_tracing_shows_the_command_alone(self, sandbox: Sandbox) -> None:

@@ -98,7 +98,7 @@ async def write(path: str, data: bytes, before: bytes | None, sandbox: Sandbox) 
         problem = answers.failed(_reason(error), "write to", path)
         if before is None and (target := await _dead_link_target(path, sandbox)):
             problem = answers.dead_link(path, target)
-        elif isinstance(error, PermissionError):
+        elif isinstance(error, PermissionError) and _reason(error) == os.strerror(errno.EACCES):
             problem += answers.NOT_PERMITTED
         elif error.errno in _SPOILT_BY:
             problem += await _put_back(path, before, sandbox)
@@ -185,10 +185,14 @@ def _is_missing(error: OSError) -> bool:
 
 
 def _reason(error: OSError) -> str:
-    """The error in words; the same for all sandboxes, which tell the kind of it and not always the number."""
+    """The error in words; the same for all sandboxes, which tell the kind of it and not always the number.
+
+    One that adds to the system's words why it is so, as a confined sandbox does, is let say so.
+    """
     for kind, number in _NUMBERS.items():
         if isinstance(error, kind):
-            return os.strerror(number)
+            words = os.strerror(number)
+            return error.strerror if error.strerror and error.strerror.startswith(f"{words}: ") else words
     return error.strerror or type(error).__name__
 
 

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from docker import DockerClient
+from engine_owners import owners
 from real_things import Console, Done, GitRepository, calls, end, wait_for
 
 from results.records.events import EndEvent
@@ -22,32 +24,11 @@ EDIT = calls(
 )
 
 
-def containers() -> set[str]:
-    listed = subprocess.run(
-        ["docker", "ps", "--all", "--quiet", "--no-trunc", "--filter", "label=unbroken.owner"],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    return set(listed.stdout.split())
-
-
 @pytest.fixture(autouse=True)
-def nothing_is_left() -> Generator[None]:
+def nothing_is_left(client: DockerClient, console: Console) -> Generator[None]:
     """Every container that a test makes is gone when it ends."""
-    before = containers()
     yield
-    left = containers() - before
-    assert not {each for each in left if _is_ours(each)}
-
-
-def _is_ours(container: str) -> bool:
-    """Whether it is one of `agent run`, rather than of a test that runs at the same time."""
-    shown = subprocess.run(
-        ["docker", "inspect", "--format", "{{.Config.WorkingDir}}", container],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return shown.stdout.startswith("/workspace")
+    assert not [owner for owner in owners(client) if owner.process_id in console.process_ids]
 
 
 @contextmanager

@@ -14,6 +14,8 @@ from hostile.groups import GROUPS
 from runners.docker_sandbox import ContainerSettings, DockerSandbox
 from runners.local_sandbox import LocalSandbox
 
+pytestmark = pytest.mark.xdist_group("hostile")
+
 IMAGE = "unbroken/base:1"
 HERE = Path(__file__).resolve().parents[2]
 MEMORY_GROWTH = 64_000_000
@@ -50,7 +52,7 @@ async def test_in_a_container(client: DockerClient, group: str, case: Case) -> N
 async def test_on_this_machine(tmp_path: Path, group: str, case: Case) -> None:
     sandbox = LocalSandbox(tmp_path)
     try:
-        seen = await observe(sandbox, case)
+        seen = await observe(sandbox, case, str(tmp_path / "home"))
     finally:
         await sandbox.close()
     check(case, seen)

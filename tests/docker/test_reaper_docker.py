@@ -23,6 +23,8 @@ from runners.docker_sandbox import ContainerSettings, DockerSandbox
 from runners.owner import Owner, this_process
 from runners.reaper import Reaping, reap, remove_containers
 
+pytestmark = pytest.mark.alone  # what others let die at the same time would be counted
+
 Thing = Container | Network | Volume
 EVALS = str(VENV / "bin" / "evals")
 

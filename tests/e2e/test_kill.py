@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 import pytest
 from docker import DockerClient
+from engine_owners import owners
 from real_things import PATIENCE, VENV, Console, GitRepository, calls
 
 from evals.demo.suite import build_images, load_rows
@@ -59,11 +60,10 @@ class Victim:
         assert done.returncode == 0, done.stdout + done.stderr
 
     def assert_nothing_left(self, client: DockerClient, process_id: int) -> None:
-        owners = [Owner.parse(label) for label in labels(client)]
-        assert process_id not in [owner.process_id for owner in owners if owner]
+        assert process_id not in [owner.process_id for owner in owners(client)]
         assert list(self.folder.iterdir()) == []
-        owners = [owner_of_folder(path) for path in Path("/dev/shm").iterdir()]
-        assert process_id not in [owner.process_id for owner in owners if owner]
+        in_memory = [owner_of_folder(path) for path in Path("/dev/shm").iterdir()]
+        assert process_id not in [owner.process_id for owner in in_memory if owner]
         deadline = time.monotonic() + PATIENCE
         while left := self._processes():  # some need a moment to see that nobody talks to them any more
             assert time.monotonic() < deadline, left
@@ -152,14 +152,6 @@ def test_killed_agent_on_this_machine_leaves_nothing(
         process.wait()
         victim.clean()
         victim.assert_nothing_left(client, process.pid)
-
-
-def labels(client: DockerClient) -> list[str]:
-    """Of all that there is in the engine."""
-    api: Any = client.api
-    wanted = {"label": OWNER_LABEL}
-    found = [*api.containers(all=True, filters=wanted), *api.networks(filters=wanted)]
-    return [row["Labels"][OWNER_LABEL] for row in found + (api.volumes(filters=wanted)["Volumes"] or [])]
 
 
 def wait_for_container(client: DockerClient, process_id: int) -> str:

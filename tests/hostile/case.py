@@ -15,9 +15,11 @@ from typing import Any
 from tools.bash import Bash, BashParameters
 from tools.sandbox import Sandbox, SandboxError
 
-PREPARATION = "kept=yes; rm -rf /tmp/home; mkdir /tmp/home && cd /tmp/home"
+HOME = "/tmp/home"
+"""Where a case begins, as it names it; on a machine with others like it, it is another folder."""
+PREPARATION = f"kept=yes; rm -rf {HOME}; mkdir {HOME} && cd {HOME}"
 PROBE = 'builtin printf "%s %s" "$kept" "$PWD"'
-UNCHANGED = "yes /tmp/home"
+UNCHANGED = f"yes {HOME}"
 PATIENCE = 60
 
 
@@ -80,17 +82,17 @@ class Seen:
         return cls(**json.loads(base64.b64decode(text)))
 
 
-async def observe(sandbox: Sandbox, case: Case) -> Seen:
+async def observe(sandbox: Sandbox, case: Case, home: str = HOME) -> Seen:
     """Carry it out, and look at what is left."""
-    tool = Bash()
-    await _ask(tool, sandbox, PREPARATION)
-    seen = Seen(text=await _ask(tool, sandbox, case.command, case.timeout))
+    asked = _Asked(sandbox, home)
+    await asked(PREPARATION)
+    seen = Seen(text=await asked(case.command, case.timeout))
     if case.then:
-        seen.then = (await _ask(tool, sandbox, case.then[0])).partition("\n")[2]
+        seen.then = (await asked(case.then[0])).partition("\n")[2]
     for name, attempt in (("shell", _shell), ("exec", _exec), ("write", _write), ("read", _read)):
-        seen.works[name] = "" if name in case.broken else await _reason(attempt(sandbox))
+        seen.works[name] = "" if name in case.broken else await _reason(attempt(sandbox, f"{home}-after/written"))
     if "shell" not in case.broken:
-        seen.state = (await _ask(tool, sandbox, PROBE)).partition("\n")[2]
+        seen.state = (await asked(PROBE)).partition("\n")[2]
         lines = (await _processes(sandbox)).splitlines() if case.gone else []
         seen.processes = "\n".join(line for line in lines if case.gone in line)
     return seen
@@ -115,9 +117,17 @@ def check(case: Case, seen: Seen) -> None:
         assert seen.then.endswith(case.then[1]), seen.then
 
 
-async def _ask(tool: Bash, sandbox: Sandbox, command: str, timeout: int = PATIENCE) -> str:
-    result = await tool(BashParameters(command=command, timeout=timeout), sandbox)
-    return result.text
+@dataclass
+class _Asked:
+    """The `bash` tool, to which `home` is `HOME`."""
+
+    sandbox: Sandbox
+    home: str
+    tool: Bash = field(default_factory=Bash)
+
+    async def __call__(self, command: str, timeout: int = PATIENCE) -> str:
+        parameters = BashParameters(command=command.replace(HOME, self.home), timeout=timeout)
+        return (await self.tool(parameters, self.sandbox)).text.replace(self.home, HOME)
 
 
 async def _reason(attempt: Any) -> str:
@@ -129,23 +139,23 @@ async def _reason(attempt: Any) -> str:
     return ""
 
 
-async def _shell(sandbox: Sandbox) -> None:
+async def _shell(sandbox: Sandbox, _: str) -> None:
     result = await sandbox.shell("builtin echo alive", timeout=PATIENCE)
     assert result.output.endswith(b"alive\n"), result
     assert result.exit_code == 0, result
 
 
-async def _exec(sandbox: Sandbox) -> None:
+async def _exec(sandbox: Sandbox, _: str) -> None:
     result = await sandbox.exec("echo alive", timeout=PATIENCE)
     assert (result.output, result.exit_code) == (b"alive\n", 0), result
 
 
-async def _write(sandbox: Sandbox) -> None:
-    await sandbox.write_bytes("/var/tmp/hostile/written", b"\0after")
+async def _write(sandbox: Sandbox, file: str) -> None:
+    await sandbox.write_bytes(file, b"\0after")
 
 
-async def _read(sandbox: Sandbox) -> None:
-    assert await sandbox.read_bytes("/var/tmp/hostile/written") == b"\0after"
+async def _read(sandbox: Sandbox, file: str) -> None:
+    assert await sandbox.read_bytes(file) == b"\0after"
 
 
 async def _processes(sandbox: Sandbox) -> str:

@@ -51,6 +51,7 @@ CASES = [
         "everything is read-only",
         "chmod -R a-w /tmp/home /var/tmp; chmod u+w /tmp/home /var/tmp; echo over",
         says=("over",),
+        destructive=True,
     ),
     Case("another root", "chroot / /bin/echo inside || unshare -r true || echo refused", exit=(0, 1), destructive=True),
 ]
