@@ -19,6 +19,8 @@ SILENCE = 60.0
 SCRIPT_VARIABLE = "SERVICE_WORKER"
 _SEND_SIZE = 1 << 20
 _ERROR_LIMIT = 4096
+_OPENINGS = 3
+"""How often in a row a shell that ends at once is started."""
 
 
 def service_environment() -> dict[str, str]:
@@ -96,11 +98,17 @@ class ServiceShell:
             await (await opening).channel.close()
 
     async def _opened(self) -> _Opened:
-        if self._opening and self._opening.done() and (self._failed or self._opening.result().channel.ended):
-            await self.close()
-        self.begin()
-        assert self._opening
-        return await asyncio.shield(self._opening)
+        for left in reversed(range(_OPENINGS)):
+            if self._opening and self._opening.done() and (self._failed or self._opening.result().channel.ended):
+                await self.close()
+            self.begin()
+            assert self._opening
+            try:
+                return await asyncio.shield(self._opening)
+            except _EndedError:
+                if not left:
+                    raise
+        raise AssertionError  # the last one returns or raises
 
     @property
     def _failed(self) -> bool:
@@ -146,6 +154,10 @@ class ServiceShell:
         return SandboxError(f"the container no longer answers ({self._name})")
 
 
+class _EndedError(SandboxError):
+    """A shell ended before it was ready, as one does that an agent's `kill -9 -1` meets on its way."""
+
+
 async def _read_greeting(channel: ContainerChannel) -> tuple[int, int]:
     said = b""
     while b"\n" not in said and len(said) < _ERROR_LIMIT:
@@ -159,4 +171,4 @@ async def _read_greeting(channel: ContainerChannel) -> tuple[int, int]:
         case _:
             reason = said.decode(errors="replace").strip() or "it ended at once"
             message = f"no shell can be started in the container any more: {reason}"
-            raise SandboxError(message)
+            raise _EndedError(message)

@@ -107,7 +107,7 @@ class ShellPromises:
         [
             ("kept=no; exec true", 0),
             ("kept=no; kill -9 $BASHPID", KILLED),
-            ("kept=no; kill -9 $$; sleep 0.2", KILLED),
+            ("kept=no; kill -9 $$; sleep 5", KILLED),
             ("kept=no; ulimit -f 0; false", 1),
             ("kept=no; trap 'exit 4' EXIT; exit 3", 4),
             ("kept=no; builtin() { :; }", 0),

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -96,7 +96,10 @@ class _Endpoints:
 
     async def chat_completions(self, request: Request) -> Response:
         entry = self._player.begin(arrived=time.monotonic())
-        body = await request.body()
+        try:
+            body = await request.body()
+        except ClientDisconnect:  # in the middle of its request; nobody sees the answer
+            return _finish(entry, Response(status_code=400))
         entry.received = time.monotonic()
         entry.body_bytes, entry.body_sha256 = len(body), hashlib.sha256(body).hexdigest()
         try:

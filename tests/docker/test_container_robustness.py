@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 from docker import DockerClient
 
+from runners.docker_channel import ContainerChannel, open_exec
 from runners.docker_engine import RUN_LABEL
 from runners.docker_sandbox import ContainerSettings, DockerSandbox
+from runners.service_shell import SERVICE_COMMAND, ServiceShell, service_environment
 from tools.sandbox import SandboxError
 
 SETTINGS = ContainerSettings(image="unbroken/base:1", directory="/srv/repository", run="test-robustness")
@@ -30,6 +32,27 @@ CALLS: dict[str, Call] = {
 
 def left(client: DockerClient, run: str) -> list[str]:
     return [str(each.name) for each in client.containers.list(all=True, filters={"label": f"{RUN_LABEL}={run}"})]
+
+
+@pytest.mark.parametrize("deaths", [2, 3])
+async def test_a_service_shell_that_is_killed_on_its_way_is_started_again(client: DockerClient, deaths: int) -> None:
+    """As by an agent's `kill -9 -1`, which meets whatever is there."""
+    sandbox = await DockerSandbox.start(client, SETTINGS)
+    commands = iter([["/bin/sh", "-c", "exit"]] * deaths)
+
+    async def open_channel() -> ContainerChannel:
+        command = next(commands, SERVICE_COMMAND)
+        return await open_exec(client.api, sandbox.container_id, command, environment=service_environment())
+
+    service = ServiceShell(open_channel, "test")
+    try:
+        if deaths == 3:
+            with pytest.raises(SandboxError, match="it ended at once"):
+                await service.ready()
+        assert (await service.ask("kind", "/etc")).word == "directory"
+    finally:
+        await service.close()
+        await sandbox.close()
 
 
 @pytest.mark.parametrize("how", ["killed", "removed"])

@@ -18,8 +18,6 @@ ROOT = Path(__file__).parents[2]
 # A build backend inside the repository: `pip install -e .` then needs pip and nothing else.
 BACKEND = """
 import pathlib, zipfile
-
-pytestmark = pytest.mark.xdist_group("prepare_instance")
 INFO = "shout-1.dist-info/"
 def build_editable(folder, config_settings=None, metadata_directory=None):
     name = "shout-1-py3-none-any.whl"

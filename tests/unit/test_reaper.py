@@ -18,6 +18,8 @@ from runners.marked_processes import MARK
 from runners.owner import Owner, make_temporary_folder, this_process
 from runners.reaper import Kind, Reaping, reap, reap_beside
 
+pytestmark = pytest.mark.alone  # whoever reaps at the same time ends what is marked as a dead one's here
+
 NOBODY = 65534
 
 

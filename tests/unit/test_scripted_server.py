@@ -47,6 +47,19 @@ class TestProtocol:
         assert usage["usage"]["completion_tokens_details"]["reasoning_tokens"] > 10
         assert len({chunk["id"] for chunk in [*chunks, finish, usage]}) == 1
 
+    async def test_a_client_that_leaves_in_the_middle_of_a_request_is_no_error(self, caplog: pytest.LogCaptureFixture):
+        async with served(script(LOOK)) as client:
+            host, port = client.base_url.host, client.base_url.port
+            assert port
+            _, writer = await asyncio.open_connection(host, port)
+            writer.write(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+            await writer.drain()
+            await until_requests_are(client, f"http://{host}:{port}/v1", 1)
+            writer.close()
+            await writer.wait_closed()
+            assert (await complete(client, user())).status_code == 200
+        assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
+
     async def test_the_pieces_of_a_stream_are_the_texts_of_the_script(self):
         text = "Größe: 名前 🙂\n" * 40
         command = 'printf "%s\\n" "ä" | sed \'s/x/y/\'' * 10

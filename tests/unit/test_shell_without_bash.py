@@ -78,7 +78,7 @@ async def test_state_stays(opened: Opened, first: str, then: str, seen: str) -> 
     [
         ("exit 5", 5),
         ("exec sh -c 'exit 6'", 6),
-        ("kill -9 $$; sleep 0.2", KILLED),
+        ("kill -9 $$; sleep 5", KILLED),
         ("kill $$; sleep 0.2", None),
         ("kill -9 0", KILLED),
         ("unset PATH; ls", 127),
