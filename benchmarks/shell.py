@@ -57,8 +57,6 @@ def run(options: Options) -> list[Measurement]:
 
 
 async def _measure(client: "DockerClient", options: Options) -> list[Measurement]:
-    mini = _mini_times() if options.with_peer else None
-    peer = MINI if mini else None
     sandbox = await DockerSandbox.start(client, SETTINGS)
     try:
         trip = await _median(lambda: _shell(sandbox, "true"), ROUND_TRIPS)
@@ -68,13 +66,17 @@ async def _measure(client: "DockerClient", options: Options) -> list[Measurement
     finally:
         await sandbox.close()
     crowd = await _crowd(client)
+    readiness = await _readiness(client, options.samples)
+    # Last, since its containers are still being stopped for ten seconds after it has ended.
+    mini = _mini_times() if options.with_peer else None
+    peer = MINI if mini else None
     return [
         Measurement("a command, `true`", trip, "ms", 3.0, peer, mini and mini[0]),
         Measurement("a command with 1 MB of output", printed, "ms", 30.0),
         Measurement(f"a command, {AT_ONCE} containers at once", crowd, "ms", 10.0, peer, mini and mini[1]),
         *copies,
         Measurement("an edit of a file of 1 MB", edit, "ms", 10.0),
-        *await _readiness(client, options.samples),
+        *readiness,
     ]
 
 
