@@ -6,11 +6,15 @@ traps, and whatever a command did that was killed or replaced.
 """
 
 import asyncio
+import os
 import shlex
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
+from typing import Any
 
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from tools.sandbox import CommandResult, Sandbox
 
@@ -20,6 +24,7 @@ ALIASES = ("say", "ll")
 DIRECTORIES = ("/", "/usr", "/usr/bin", "/tmp")
 UMASKS = ("0022", "0077", "0002")
 PATIENCE = 30.0
+SEQUENCES = 2000 if os.environ.get("UNBROKEN_LONG") else 40
 
 values = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=12)
 names, functions, aliases = st.sampled_from(NAMES), st.sampled_from(FUNCTIONS), st.sampled_from(ALIASES)
@@ -177,3 +182,25 @@ class ShellMachine(RuleBasedStateMachine):
     @rule(name=names)
     def take_too_long(self, name: str) -> None:
         assert self.shell(f"{name}=lost; cd /etc; sleep 600", timeout=0.05).timed_out
+
+
+def check_what_stays(open_sandbox: Callable[[], Coroutine[Any, Any, Sandbox]]) -> None:
+    """Carry the sequences out, all in one sandbox."""
+    loop = asyncio.new_event_loop()
+    opened = loop.run_until_complete(open_sandbox())
+
+    class Shell(ShellMachine):
+        pass
+
+    Shell.loop, Shell.sandbox = loop, opened
+    chosen = settings(
+        max_examples=SEQUENCES,
+        stateful_step_count=12,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    )
+    try:
+        run_state_machine_as_test(Shell, settings=chosen)
+    finally:
+        loop.run_until_complete(opened.close())
+        loop.close()

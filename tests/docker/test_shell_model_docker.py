@@ -1,21 +1,16 @@
 """Made-up sequences of commands in a container, against a model of what stays; and very many commands."""
 
-import asyncio
 import gc
 import os
-from collections.abc import Iterator
 
 import psutil
 import pytest
 from docker import DockerClient
-from hypothesis import HealthCheck, settings
-from hypothesis.stateful import run_state_machine_as_test
-from shell_model import ShellMachine
+from shell_model import check_what_stays
 
 from runners.docker_sandbox import ContainerSettings, DockerSandbox
 
 LONG = bool(os.environ.get("UNBROKEN_LONG"))
-SEQUENCES = 2000 if LONG else 40
 COMMANDS = 10_000 if LONG else 600
 WARM = COMMANDS // 3
 MEMORY_GROWTH = 3_000_000
@@ -25,29 +20,9 @@ SPARE_FILES = 3
 SETTINGS = ContainerSettings(image="unbroken/base:1", directory="/", run="test-shell-model")
 
 
-@pytest.fixture
-def machine(client: DockerClient) -> Iterator[type[ShellMachine]]:
-    loop = asyncio.new_event_loop()
-    opened = loop.run_until_complete(DockerSandbox.start(client, SETTINGS))
-
-    class ContainerShell(ShellMachine):
-        pass
-
-    ContainerShell.loop, ContainerShell.sandbox = loop, opened
-    yield ContainerShell
-    loop.run_until_complete(opened.close())
-    loop.close()
-
-
 @pytest.mark.timeout(3600)
-def test_what_stays_in_a_container(machine: type[ShellMachine]) -> None:
-    chosen = settings(
-        max_examples=SEQUENCES,
-        stateful_step_count=12,
-        deadline=None,
-        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-    )
-    run_state_machine_as_test(machine, settings=chosen)
+def test_what_stays_in_a_container(client: DockerClient) -> None:
+    check_what_stays(lambda: DockerSandbox.start(client, SETTINGS))
 
 
 @pytest.mark.timeout(1800)
