@@ -7,7 +7,7 @@ Measured, wall time on this machine, medians, each beside its peer in the same r
   The peer is mini-swe-agent's Docker environment with as many threads.
 * files: `upload` and `download` of one file of 100 MB and of a folder of 2,000 small ones, divided by what `docker cp`
   takes for the same. Ours carries the start of no process, the command does, as for everybody who calls it.
-* an edit: `str_replace` of a line in a file of 1 MB, as the model's call.
+* an edit: `str_replace` of a line in a file of 1 MB, as the model's call; in a container, and on this machine.
 * ready: from nothing until the first `true` is answered, divided by the engine's own create and start.
 
 Subtracted: nothing.
@@ -28,7 +28,9 @@ from benchmarks.peers import MINI, mini_environment, mini_variables
 from benchmarks.step import IMAGE
 from runners.docker_engine import EngineUnavailableError, connect
 from runners.docker_sandbox import ContainerSettings, DockerSandbox
+from runners.local_sandbox import LocalSandbox
 from tools.editor_parameters import EditorParameters
+from tools.sandbox import Sandbox
 from tools.str_replace_editor import StrReplaceEditor
 
 if TYPE_CHECKING:
@@ -61,10 +63,11 @@ async def _measure(client: "DockerClient", options: Options) -> list[Measurement
     try:
         trip = await _median(lambda: _shell(sandbox, "true"), ROUND_TRIPS)
         printed = await _median(lambda: _shell(sandbox, "head -c 1000000 /dev/zero | tr '\\0' x"), options.samples)
-        edit = await _edit(sandbox, options.samples * 3)
+        edit = await _edit(sandbox, "/srv/file.txt", options.samples * 3)
         copies = await _copies(sandbox, max(3, options.samples // 3))
     finally:
         await sandbox.close()
+    local_edit = await _edit_on_this_machine(options.samples * 3)
     crowd = await _crowd(client)
     readiness = await _readiness(client, options.samples)
     # Last, since its containers are still being stopped for ten seconds after it has ended.
@@ -76,6 +79,7 @@ async def _measure(client: "DockerClient", options: Options) -> list[Measurement
         Measurement(f"a command, {AT_ONCE} containers at once", crowd, "ms", 10.0, peer, mini and mini[1]),
         *copies,
         Measurement("an edit of a file of 1 MB", edit, "ms", 10.0),
+        Measurement("an edit of a file of 1 MB, on this machine", local_edit, "ms", 10.0),
         *readiness,
     ]
 
@@ -115,16 +119,25 @@ async def _one_after_the_other(sandbox: DockerSandbox) -> None:
         await _shell(sandbox, "true")
 
 
-async def _edit(sandbox: DockerSandbox, times: int) -> float:
+async def _edit_on_this_machine(times: int) -> float:
+    with tempfile.TemporaryDirectory() as folder:
+        sandbox = LocalSandbox(Path(folder))
+        try:
+            return await _edit(sandbox, f"{folder}/file.txt", times)
+        finally:
+            await sandbox.close()
+
+
+async def _edit(sandbox: Sandbox, path: str, times: int) -> float:
     lines = [f"line {number} of a file that is edited" for number in range(1, 27_000)]
-    await sandbox.write_bytes("/srv/file.txt", "\n".join(lines).encode())
+    await sandbox.write_bytes(path, "\n".join(lines).encode())
     editor = StrReplaceEditor()
     versions = iter(range(times + 1))
 
     async def edit() -> None:
         version = next(versions)
         old = f"line {900 + version} of a file"
-        call = EditorParameters(command="str_replace", path="/srv/file.txt", old_str=old, new_str=f"edited {version}")
+        call = EditorParameters(command="str_replace", path=path, old_str=old, new_str=f"edited {version}")
         result = await editor(call, sandbox)
         if result.is_error:
             raise BenchmarkError(result.text)

@@ -78,7 +78,7 @@ KEPT_LIMIT = 64 * 1024 * 1024
 
 
 class Sandbox(Protocol):
-    """A place with a file system and a shell. Every method but `close` may raise `SandboxError`."""
+    """A place with a file system and a shell. Every method may raise `SandboxError`."""
 
     @property
     def working_directory(self) -> str:
@@ -150,5 +150,8 @@ class Sandbox(Protocol):
         ...
 
     async def close(self) -> None:
-        """Give everything back: processes, channels, the container. Safe to call twice."""
+        """Give everything back: processes, channels, the container. Safe to call twice.
+
+        Raises SandboxError for what stays, which the reaper then removes.
+        """
         ...
