@@ -37,6 +37,7 @@ _GIT_PLACES = re.compile(
     r"GIT_(DIR|WORK_TREE|INDEX_FILE|OBJECT_DIRECTORY|ALTERNATE_OBJECT_DIRECTORIES|COMMON_DIR|PREFIX|NAMESPACE)"
 )
 _SHORTEST_SECRET = 8
+_LONGER_THAN_WORDS = 20
 # Whatever the variable's name: a URL with a password, or a long word instead of it; a setting or a header with one; the
 # keys whose makers gave them a shape to be found by.
 _URL_WITH_SECRET = re.compile(r"\w://(?:[^\s/:@]*:([^\s/@]+)|([^\s/:@]{20,}))@")
@@ -83,7 +84,7 @@ def secret_values(environment: Mapping[str, str], *names: str) -> frozenset[str]
     """What must never be recorded or shown: the values of `names`, and of every variable that holds a secret.
 
     Of a URL also the password in it. A word, or what is as short as one, is left out, since it stands in harmless text
-    too; so is the path of a file.
+    too; so is the path of a file. Nobody's word is as long as a key.
     """
     held = [value for name, value in environment.items() if name in names or _is_secret(name, value)]
     passwords = [part for value in held for pair in _URL_WITH_SECRET.findall(value) for part in pair]
@@ -91,7 +92,7 @@ def secret_values(environment: Mapping[str, str], *names: str) -> frozenset[str]
     return frozenset(
         value
         for value in values
-        if len(value) >= _SHORTEST_SECRET and not value.isalpha() and not os.path.exists(value)  # noqa: PTH110
+        if len(value) >= (_LONGER_THAN_WORDS if value.isalpha() else _SHORTEST_SECRET) and not os.path.exists(value)  # noqa: PTH110
     )
 
 

@@ -138,19 +138,22 @@ class ContainerChannel(Connection):
             self._transport.resume_reading()
         return stream, piece
 
-    async def receive_answer(self, mark: bytes, silence: float) -> tuple[bytes, bytes] | None:
-        """What comes on stdout up to `mark`, and the rest of the line with it; None when the process ends before.
+    async def receive_answer(self, mark: bytes, silence: float, most: int | None) -> tuple[bytes, bytes] | None:
+        """What comes on stdout between a line of `mark` alone and a line that begins with it, and the rest of that one.
 
-        `mark` begins with a line break, and ends what is said. Raises TimeoutError after `silence` seconds without
-        anything. Nobody is woken up before the end, since that takes longer than the data.
+        None when the process ends before. Anything may stand in front of the first line. Raises TimeoutError after
+        `silence` seconds without anything, and FloodError after more than `most` bytes: a process in the container can
+        write to this stream as well. Nobody is woken up before the end, since that takes longer than the data.
         """
-        self._awaited = awaited = _Awaited(mark, self._loop.time())
+        self._awaited = awaited = _Awaited(mark, self._loop.time(), most)
         for stream, piece in self._pieces:
             awaited.add(stream, piece)
         self._pieces.clear()
         self._unread = 0
+        if self._transport:
+            self._transport.resume_reading()
         try:
-            while not awaited.found and not (self.ended and self._ending is None):
+            while not awaited.is_over and not (self.ended and self._ending is None):
                 self._arrived.clear()
                 try:
                     async with asyncio.timeout_at(awaited.last + silence):
@@ -235,32 +238,55 @@ class ContainerChannel(Connection):
         self.connection_lost(None)
 
 
+class FloodError(Exception):
+    """More came than was asked for."""
+
+
 class _Awaited:
     """An answer that is being collected."""
 
-    def __init__(self, mark: bytes, now: float) -> None:
+    def __init__(self, mark: bytes, now: float, most: int | None) -> None:
         self.last = now
         """When something came last."""
-        self.found = False
-        self._mark = mark
+        self._begin, self._end = b"\n%b\n" % mark, b"\n%b " % mark
+        self._left = most
+        self._has_begun = self._is_whole = False
         self._pieces: list[bytes] = []
         self._tail = b""
+
+    @property
+    def is_over(self) -> bool:
+        return self._is_whole or self._is_flooded
+
+    @property
+    def _is_flooded(self) -> bool:
+        return self._left is not None and self._left < 0
 
     def add(self, stream: int, piece: bytes) -> bool:
         """Whether this was the end."""
         if stream == STDERR:
             return False
-        self._pieces.append(piece)
-        keep = len(self._mark) + _LONGEST_WORD
-        self._tail = (self._tail + piece[-keep:])[-keep:]
-        self.found = self._tail.endswith(b"\n") and self._mark in self._tail
-        return self.found
+        if self._left is not None:
+            self._left -= len(piece)
+        if not self._has_begun:
+            before, begin, piece = (self._tail + piece).partition(self._begin)
+            self._has_begun = bool(begin)
+            self._tail = b"" if begin else before[-len(self._begin) :]
+        if self._has_begun:
+            self._pieces.append(piece)
+            keep = len(self._end) + _LONGEST_WORD
+            self._tail = (self._tail + piece[-keep:])[-keep:]
+            self._is_whole = self._tail.endswith(b"\n") and self._end in self._tail
+        return self.is_over
 
     def answer(self) -> tuple[bytes, bytes] | None:
-        if not self.found:
-            return None
-        end = len(self._tail) - self._tail.rfind(self._mark)
-        return b"".join(self._pieces)[:-end], self._tail[len(self._mark) - end : -1]
+        """What was said. Raises FloodError."""
+        if self._is_whole:
+            end = len(self._tail) - self._tail.rfind(self._end)
+            return b"".join(self._pieces)[:-end], self._tail[len(self._end) - end : -1]
+        if self._is_flooded:
+            raise FloodError
+        return None
 
 
 ConnectionT = TypeVar("ConnectionT", bound=Connection)

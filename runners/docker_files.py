@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from runners.archives import BrokenArchiveError, Owner, pack, unpack
 from runners.docker_engine import in_thread
-from runners.service_shell import ServiceShell
+from runners.service_shell import SHORT_ANSWER, ServiceShell
 from tools.sandbox import SandboxError
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ class ContainerFiles:
 
     async def read(self, path: str, limit: int | None) -> bytes:
         """The content of a file, or its first `limit` bytes."""
-        answer = await self._service.ask("read_file", _checked(path), -1 if limit is None else limit)
+        most = None if limit is None else limit + SHORT_ANSWER
+        answer = await self._service.ask("read_file", _checked(path), -1 if limit is None else limit, most=most)
         _raise_for(answer.word, path)
         return answer.data
 

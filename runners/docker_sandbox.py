@@ -6,12 +6,13 @@ start; the harness's channel is opened beside it. Either is replaced by an exec 
 
 import asyncio
 import contextlib
+import math
 import shlex
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from runners.container import Container, ContainerSettings, remove_container, start_container
 from runners.docker_channel import ContainerChannel, connect_to, exit_code, open_exec
@@ -19,9 +20,9 @@ from runners.docker_engine import in_thread, obtain
 from runners.docker_files import ContainerFiles
 from runners.docker_terminal import DockerTerminal
 from runners.service_shell import SERVICE_COMMAND, ServiceShell, service_environment
-from runners.shell import STDERR, PersistentShell, worker_command, worker_environment
+from runners.shell import KILLED, STDERR, PersistentShell, worker_command, worker_environment
 from tools.output import BoundedOutput
-from tools.sandbox import OUTPUT_LIMIT, CommandResult, OutputListener
+from tools.sandbox import OUTPUT_LIMIT, CommandResult, OutputListener, SandboxError
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -121,13 +122,15 @@ class DockerSandbox:
                 await asyncio.gather(_feed(channel, stdin), answer.read(channel))
         except TimeoutError:
             timed_out = True
-            await self._end_exec(channel, answer)
+            await self._end_exec(channel, answer, started)
         except BaseException:
-            await asyncio.shield(self._end_exec(channel, answer))
+            await asyncio.shield(self._end_exec(channel, answer, started))
             raise
         finally:
             await channel.close()
         status = None if timed_out else await exit_code(self._api, channel.exec_id)
+        if status == KILLED:
+            await self._check_running()
         return answer.result(status, timed_out, time.monotonic() - started)
 
     async def open_terminal(
@@ -204,20 +207,28 @@ class DockerSandbox:
         await self._service.ready()
         return await self._open(["/bin/sh", "-c", _shell_start(self._settings)], environment=worker_environment())
 
-    async def _kill_command(self, process_id: int) -> None:
-        await self._kill("kill_command", process_id)
+    async def _kill_command(self, process_id: int, age: float) -> None:
+        await self._kill("kill_command", process_id, math.ceil(age * 100))
 
-    async def _kill(self, function: str, process_id: int) -> None:
+    async def _kill(self, function: str, process_id: int, *arguments: int) -> None:
         if process_id > 1:  # the first process hears no signal, and less than one means many
-            await self._service.ask(function, process_id)
+            await self._service.ask(function, process_id, *arguments)
 
-    async def _end_exec(self, channel: ContainerChannel, answer: "_ExecAnswer") -> None:
+    async def _check_running(self) -> None:
+        """Raise SandboxError when the container is gone: a command that went with it did not fail."""
+        api: Any = self._api
+        inspected = await in_thread(api.inspect_container, self.container_id)
+        if not inspected["State"]["Running"]:
+            message = f"the container has ended ({self.container_id[:12]}), and the command with it"
+            raise SandboxError(message)
+
+    async def _end_exec(self, channel: ContainerChannel, answer: "_ExecAnswer", started: float) -> None:
         """End what an exec runs, which may not even have told its process id yet."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_KILL_GRACE):
                 await answer.read_process_id(channel)
         if answer.process_id:
-            await self._kill_command(answer.process_id)
+            await self._kill_command(answer.process_id, time.monotonic() - started)
 
 
 def _shell_start(settings: ContainerSettings) -> str:

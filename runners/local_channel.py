@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -46,12 +47,18 @@ class LocalChannel:
         *,
         one_output: bool = False,
     ) -> "LocalChannel":
-        """Start a program; with `one_output`, its stderr goes where its stdout goes. Raises OSError."""
-        stdin, send = os.pipe()
+        """Start a program; with `one_output`, its stderr goes where its stdout goes. Raises OSError.
+
+        Otherwise what is said to it and what comes on its stderr is between it and us: these are sockets, which, other
+        than pipes, no process can open by `/proc/PID/fd`.
+        """
         receive, stdout = os.pipe()
-        ours, theirs = {0: send, STDOUT: receive}, [stdin, stdout, stdout]
-        if not one_output:
-            ours[STDERR], theirs[STDERR] = os.pipe()
+        ours, theirs = {STDOUT: receive}, [-1, stdout, stdout]
+        if one_output:
+            theirs[0], ours[0] = os.pipe()
+        else:
+            for number in (0, STDERR):
+                ours[number], theirs[number] = (end.detach() for end in socket.socketpair())
         try:
             program = await supervisor.start_program(command, environment, directory, theirs)
         except BaseException:

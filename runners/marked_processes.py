@@ -44,7 +44,7 @@ def _marked(mark: str, since: float) -> "list[psutil.Process]":
     found: list[psutil.Process] = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):
-            is_marked = process.environ().get(MARK, "").startswith(mark)
+            is_marked = f"{process.environ().get(MARK, '')}.".startswith(f"{mark}.")
             if is_marked and process.create_time() >= since and process.status() not in _DEAD:
                 found += [*process.children(recursive=True), process]
     return found

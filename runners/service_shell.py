@@ -11,12 +11,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib import resources
 
-from runners.docker_channel import ContainerChannel
+from runners.docker_channel import ContainerChannel, FloodError
 from tools.sandbox import SandboxError
 
 SILENCE = 60.0
 """Seconds without a byte in either direction after which a container does not answer any more."""
 SCRIPT_VARIABLE = "SERVICE_WORKER"
+SHORT_ANSWER = 1 << 20
+"""Bytes, of which most are what others wrote to the stream before."""
 _SEND_SIZE = 1 << 20
 _ERROR_LIMIT = 4096
 _OPENINGS = 3
@@ -72,16 +74,24 @@ class ServiceShell:
             opened = await self._opened()
             return opened.user, opened.group
 
-    async def ask(self, function: str, *arguments: str | int, data: bytes = b"", repeatable: bool = True) -> Answer:
-        """Call a function of the shell. Raises SandboxError.
+    async def ask(
+        self,
+        function: str,
+        *arguments: str | int,
+        data: bytes = b"",
+        repeatable: bool = True,
+        most: int | None = SHORT_ANSWER,
+    ) -> Answer:
+        """Call a function of the shell, which answers with at most that many bytes. Raises SandboxError.
 
-        A shell that dies in the middle is asked once more; where the request is not `repeatable`, the word is `lost`.
+        A shell that dies in the middle, is stopped, or has others write to its stream is replaced by another one, which
+        is asked once more; where the request is not `repeatable`, the word is `lost`.
         """
         # A request is one line; `shlex` has put every line break between single quotes.
         request = shlex.join((function, *map(str, arguments))).replace("\n", "'\"$line_break\"'")
         async with self._lock:
             for _ in range(2):
-                if answer := await self._ask(request, data):
+                if answer := await self._ask(request, data, most):
                     return answer
                 if not repeatable:
                     return Answer("lost", b"")
@@ -127,8 +137,8 @@ class ServiceShell:
             await channel.close()
             raise
 
-    async def _ask(self, request: str, data: bytes) -> Answer | None:
-        """Ask once; None when the shell has died of it, or before."""
+    async def _ask(self, request: str, data: bytes, most: int | None) -> Answer | None:
+        """Ask once; None when the shell has died of it, or before, or says nothing that makes sense."""
         channel = (await self._opened()).channel
         nonce = secrets.token_hex(16)
         try:
@@ -138,10 +148,10 @@ class ServiceShell:
                     async with asyncio.timeout(SILENCE):
                         await channel.send(data[start : start + _SEND_SIZE])
             # Nobody but the harness and the shell knows the nonce.
-            said = await channel.receive_answer(f"\n{nonce} ".encode(), SILENCE)
-        except TimeoutError as error:
+            said = await channel.receive_answer(nonce.encode(), SILENCE, most)
+        except (TimeoutError, FloodError):
             await self.close()
-            raise self._silent() from error
+            return None
         except BaseException:
             await self.close()
             raise

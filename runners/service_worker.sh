@@ -1,7 +1,7 @@
 # The service shell of a container, in plain sh: it reads and writes files for the harness and ends process trees,
 # apart from the shell that the agent uses, and without a new process for every call. stdin: a nonce on one line, and
-# on the next a call of one of these functions. stdout: what the function prints, then a line "NONCE WORD", where the
-# word is `ok` or says what is wrong. Before the first answer: "ready UID GID".
+# on the next a call of one of these functions. stdout: a line "NONCE", what the function prints, then a line
+# "NONCE WORD", where the word is `ok` or says what is wrong. Before the first answer: "ready UID GID".
 
 read_file() { # path, limit (or -1)
   kind_of "$1"
@@ -95,9 +95,12 @@ kill_tree() { # process id; it, its group, its session, and what descends from t
   end_tree "$1"
 }
 
-kill_command() { # process id; as kill_tree, and the daemons that left the tree: orphans that began after it
+kill_command() { # process id, hundredths of a second; as kill_tree, and daemons that left the tree: orphans of that age
   status_of "$1"
-  begun=$start worker=$parent
+  worker=$parent
+  read -r up _ </proc/uptime
+  # The shell of a command is forked before there is one, so its own beginning says nothing. Ticks, as in `stat`.
+  begun=$((${up%.*}${up#*.} - $2))
   end_tree "$1"
 }
 
@@ -144,10 +147,6 @@ stop_tree() { # process ids; `tree`: they, and what descends from them
   done
 }
 
-began_after() { # whether `id`, from `start` on, is younger than `root`; where the clock is too coarse, ids say so
-  [ "$start" -gt "$begun" ] || { [ "$start" -eq "$begun" ] && [ "$id" -gt "$root" ]; }
-}
-
 find_orphans() { # `orphans`: children of the first process that belong to the tree of `root`
   scan
   orphans=
@@ -158,7 +157,7 @@ find_orphans() { # `orphans`: children of the first process that belong to the t
     if [ "$seen" = "$nonce" ]; then continue; fi
     status_of "$id"
     if [ "$state" != Z ] && [ "$id" != "$worker" ] && [ "$id" != "$$" ] && {
-      [ "$group" = "$root" ] || [ "$session" = "$root" ] || { [ "$begun" ] && began_after; }
+      [ "$group" = "$root" ] || [ "$session" = "$root" ] || { [ "$begun" ] && [ "$start" -ge "$begun" ]; }
     }; then
       orphans="$orphans $id"
     else
@@ -208,6 +207,7 @@ printf 'ready %s %s\n' "$user" "$group"
 unset -v SERVICE_WORKER
 while IFS= read -r nonce && IFS= read -r request; do
   word=ok
+  printf '\n%s\n' "$nonce"
   eval "$request"
   printf '\n%s %s\n' "$nonce" "$word"
 done

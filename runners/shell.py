@@ -108,18 +108,18 @@ class _Request:
 class PersistentShell:
     """Runs one command at a time; see `tools.sandbox.Sandbox.shell` for what it promises.
 
-    `open_channel` starts a worker; `kill_tree` ends a process and everything that it started; `append` writes outputs
-    that are kept (without it, none is).
+    `open_channel` starts a worker; `kill_command` ends a process and everything that was started since, the number of
+    seconds being those since it was asked for; `append` writes outputs that are kept (without it, none is).
     """
 
     def __init__(
         self,
         open_channel: Callable[[], Awaitable[Channel]],
-        kill_tree: Callable[[int], Awaitable[None]],
+        kill_command: Callable[[int, float], Awaitable[None]],
         append: Append | None = None,
     ) -> None:
         self._open_channel = open_channel
-        self._kill_tree = kill_tree
+        self._kill_command = kill_command
         self._append = append
         self._channel: Channel | None = None
         self._kind = ""
@@ -154,11 +154,10 @@ class PersistentShell:
         channel = await self._worker()
         keeper = KeptOutput(request.keep_at, self._append) if request.keep_at and self._append else None
         answer = Answer(_word(), _word(), request.on_output, keeper)
-        started = time.monotonic()
         try:
             await channel.send(self._framed(request.command, answer))
             in_time = await self._collect(channel, answer, request.timeout)
-            duration = time.monotonic() - started
+            duration = time.monotonic() - answer.sent
             if answer.is_whole:
                 return await self._result(answer, duration, in_time=in_time)
             await self._abandon(answer)
@@ -224,14 +223,14 @@ class PersistentShell:
                 if answer.ended:
                     return answer.is_whole
                 if answer.process_id is not None:
-                    await self._kill_tree(answer.process_id)
+                    await self._kill_command(answer.process_id, time.monotonic() - answer.sent)
                 await _read(channel, answer, lambda: answer.ended)
         return False
 
     async def _abandon(self, answer: Answer) -> None:
         """Give the worker up, with the command that it runs."""
         if answer.process_id is not None and not answer.ended:
-            await self._kill_tree(answer.process_id)
+            await self._kill_command(answer.process_id, time.monotonic() - answer.sent)
         await self.close()
 
     async def _result(self, answer: Answer, duration: float, *, in_time: bool) -> CommandResult:

@@ -5,6 +5,7 @@ whatever else is there; the words cannot be known to the command, which runs aft
 """
 
 import re
+import time
 from dataclasses import dataclass, field
 
 from runners.kept_output import KeptOutput
@@ -40,6 +41,8 @@ class Answer:
     token: bytes
     on_output: OutputListener | None = None
     keeper: KeptOutput | None = None
+    sent: float = field(default_factory=time.monotonic)
+    """When the request was."""
     output: BoundedOutput = field(default_factory=lambda: BoundedOutput(OUTPUT_LIMIT))
     process_id: int | None = None
     """The command's process. None: it has not begun."""

@@ -220,6 +220,9 @@ class Supervisor:
     async def _ask(
         self, name: str, fields: Sequence[str], descriptors: Sequence[int] = (), *, wants_descriptor: bool = False
     ) -> _Answer:
+        if any("\0" in field for field in fields):
+            message = "neither a command nor its environment can hold a NUL byte"
+            raise ValueError(message)
         if not self.is_running:
             raise SupervisorLostError(_GONE)
         self._number += 1

@@ -311,15 +311,24 @@ def _remove(folder: str) -> None:
 
 
 def _enter_and_empty(folder: str) -> list[str]:
-    """Go into a folder and remove what is no folder in it; return the others."""
+    """Go into a folder and remove what is no folder in it; return the others. Raises OSError for what is none.
+
+    An agent may have put a link in the place of the first one: what that leads to is somebody else's.
+    """
+    if os.path.islink(folder):  # noqa: PTH114
+        os.unlink(folder)  # noqa: PTH108
     os.chmod(folder, 0o700)  # noqa: PTH101
-    with os.scandir(folder) as entries:
-        found = list(entries)
-    os.chdir(folder)
-    for entry in found:
-        if not entry.is_dir(follow_symlinks=False):
-            os.unlink(entry.name)  # noqa: PTH108
-    return [entry.name for entry in found if entry.is_dir(follow_symlinks=False)]
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        with os.scandir(descriptor) as entries:
+            folders = {entry.name: entry.is_dir(follow_symlinks=False) for entry in entries}
+        os.fchdir(descriptor)
+    finally:
+        os.close(descriptor)
+    for name, is_folder in folders.items():
+        if not is_folder:
+            os.unlink(name)  # noqa: PTH108
+    return [name for name, is_folder in folders.items() if is_folder]
 
 
 def _remove_empty(folder: str) -> None:

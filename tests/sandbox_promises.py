@@ -232,6 +232,19 @@ class SandboxPromises(ShellPromises):
         )
         assert (result.output.decode(), result.exit_code) == (f"{sandbox.working_directory}\nfed\ng\n", 4)
 
+    async def test_a_daemon_that_an_earlier_command_became_while_nothing_ran_goes_on(self, sandbox: Sandbox) -> None:
+        script = "sleep 0.3; setsid sleep 9731 >/dev/null 2>&1 </dev/null &\nsleep 0.6\n"
+        await sandbox.write_bytes("/tmp/become-daemon.sh", script.encode())
+        await shell(sandbox, "nohup sh /tmp/become-daemon.sh >/dev/null 2>&1 </dev/null &")
+        await asyncio.sleep(1.5)
+        assert (await shell(sandbox, "sleep 9732", timeout=0.5)).timed_out
+        assert "sleep 9731" in await processes(sandbox)
+        assert "sleep 9732" not in await processes(sandbox)
+        await shell(
+            sandbox,
+            "kill -9 $(pgrep -f 'sleep 973[1]' || ps -eo pid,args | sed -n 's/ *\\([0-9]*\\) sleep 9731/\\1/p')",
+        )
+
     async def test_exec_is_ended_at_its_deadline(self, sandbox: Sandbox) -> None:
         result = await sandbox.exec("echo begun; sleep 985", timeout=1.0)
         assert (result.output, result.exit_code, result.timed_out) == (b"begun\n", None, True)

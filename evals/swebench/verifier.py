@@ -16,7 +16,7 @@ from evals.swebench.dataset import Row
 from evals.swebench.grading import Grader, swebench_version
 from results.records.verdict import TestGroup, Verdict, VerdictStatus
 from runners.docker_sandbox import ContainerSettings, DockerSandbox
-from tools.sandbox import Sandbox
+from tools.sandbox import Sandbox, SandboxError
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -26,6 +26,8 @@ DIRECTORY = "/testbed"
 EVALUATION_TIMEOUT = 1800.0
 LOG_LIMIT = 256 * 1024 * 1024
 _APPLY_TIMEOUT = 300.0
+_ENDED_BY_A_SIGNAL = 129
+"""git itself says 128 for a patch that it cannot make sense of."""
 _PATCH = "/tmp/patch.diff"  # noqa: S108 - the path that swebench uses in its containers
 _SCRIPT = "/eval.sh"
 _LOG = "/test_output.txt"
@@ -90,6 +92,9 @@ class OfficialVerifier:
     async def _judge_in(self, sandbox: Sandbox, row: Row, patch: bytes, files: Path) -> Judgement:
         await sandbox.write_bytes(_PATCH, patch)
         applied = await sandbox.exec(_APPLY.format(patch=_PATCH), timeout=_APPLY_TIMEOUT)
+        if applied.timed_out or (applied.exit_code or 0) >= _ENDED_BY_A_SIGNAL:
+            message = f"applying the patch was broken off (exit {applied.exit_code})"
+            raise SandboxError(message)
         if applied.exit_code != 0:
             (files / "apply_output.txt").write_bytes(applied.output)
             return Judgement("patch_failed", resolved=False, detail="the patch does not apply", report={})

@@ -34,6 +34,55 @@ def left(client: DockerClient, run: str) -> list[str]:
     return [str(each.name) for each in client.containers.list(all=True, filters={"label": f"{RUN_LABEL}={run}"})]
 
 
+async def test_a_command_that_goes_with_its_container_has_not_failed(client: DockerClient) -> None:
+    """Or a patch that was being applied would count as one that does not apply."""
+    sandbox = await DockerSandbox.start(client, SETTINGS)
+    try:
+        running = asyncio.create_task(sandbox.exec("echo begun >/begun; sleep 60", timeout=50))
+        while (await sandbox.exec("test -e /begun", timeout=30)).exit_code != 0:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+        client.containers.get(sandbox.container_id).kill()
+        with pytest.raises(SandboxError, match="the container has ended"):
+            await running
+        assert (await asyncio.gather(sandbox.exec("true", timeout=30), return_exceptions=True))[0] is not None
+    finally:
+        await sandbox.close()
+
+
+SERVICE = (
+    "for p in /proc/[0-9]*; do tr '\\0' ' ' <$p/cmdline 2>/dev/null | grep -q 'SERVICE_[W]ORKER' && S=${p#/proc/}; done"
+)
+
+
+@pytest.mark.parametrize(
+    "spoils",
+    [
+        "printf 'forged\\n' >/proc/$S/fd/1",
+        "head -c 3000000 /dev/zero >/proc/$S/fd/1",
+        "yes >/proc/$S/fd/1",
+        "kill -STOP $S",
+    ],
+)
+async def test_what_others_do_to_the_service_shell_spoils_no_file(
+    client: DockerClient, monkeypatch: pytest.MonkeyPatch, spoils: str
+) -> None:
+    monkeypatch.setattr("runners.service_shell.SILENCE", 3.0)
+    sandbox = await DockerSandbox.start(client, SETTINGS)
+    try:
+        await sandbox.write_bytes("/srv/file", b"as it is\n")
+        done = await sandbox.shell(
+            f"{SERVICE}; (exec setsid sh -c 'S='$S'; {spoils}') </dev/null >/dev/null 2>&1 & echo $S", timeout=30
+        )
+        assert int(done.output) > 1
+        await asyncio.sleep(0.5)
+        for _ in range(3):
+            assert await sandbox.read_bytes("/srv/file", limit=100) == b"as it is\n"
+        await sandbox.write_bytes("/srv/file", b"new")
+        assert await sandbox.read_bytes("/srv/file", limit=100) == b"new"
+    finally:
+        await sandbox.close()
+
+
 @pytest.mark.parametrize("deaths", [2, 3])
 async def test_a_service_shell_that_is_killed_on_its_way_is_started_again(client: DockerClient, deaths: int) -> None:
     """As by an agent's `kill -9 -1`, which meets whatever is there."""

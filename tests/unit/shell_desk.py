@@ -74,7 +74,7 @@ class Desk:
         self.channels.append(ProcessChannel(process))
         return self.channels[-1]
 
-    async def kill_tree(self, process_id: int) -> None:
+    async def kill_command(self, process_id: int, _age: float) -> None:
         with contextlib.suppress(psutil.Error):
             root = psutil.Process(process_id)
             for process in [*root.children(recursive=True), root]:
@@ -95,7 +95,7 @@ async def open_desk(environment: dict[str, str] | None = None) -> AsyncGenerator
     with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
         (Path(folder) / "home").mkdir()
         desk = Desk(Path(folder), environment or {"PATH": os.environ["PATH"]})
-        shell = PersistentShell(desk.open_channel, desk.kill_tree, desk.append)
+        shell = PersistentShell(desk.open_channel, desk.kill_command, desk.append)
         try:
             yield desk, shell
         finally:

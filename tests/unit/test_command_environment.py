@@ -127,3 +127,8 @@ def test_values_to_be_redacted_are_those_of_secrets(tmp_path: Path):
         "GOOGLE_APPLICATION_CREDENTIALS": str(file),
     }
     assert secret_values(environment, "CORP_GATEWAY") == {"ghp_0123456789", "k3y-of-the-house"}
+
+
+def test_a_key_of_letters_alone_is_redacted_and_a_word_is_not():
+    environment = {"MY_KEY": "abcdefghijklmnopqrstuvwxyz", "OTHER_KEY": "disabled"}
+    assert secret_values(environment, "MY_KEY") == {"abcdefghijklmnopqrstuvwxyz"}

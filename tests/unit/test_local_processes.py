@@ -108,6 +108,32 @@ async def test_closed_sandbox_starts_nothing(sandbox: LocalSandbox):
         await shell(sandbox, "true")
 
 
+async def test_a_link_in_the_place_of_the_scratch_folder_is_all_that_goes(
+    sandbox: LocalSandbox, tmp_path: Path
+) -> None:
+    mine = tmp_path / "mine"
+    (mine / "folder").mkdir(parents=True)
+    (mine / "folder" / "file").write_text("kept")
+    scratch = sandbox.scratch_directory
+    done = await sandbox.shell(f"mv {scratch} {tmp_path}/moved && ln -s {mine} {scratch}", timeout=20)
+    assert done.exit_code == 0
+    await sandbox.close()
+    assert not Path(scratch).is_symlink()
+    assert (mine / "folder" / "file").read_text() == "kept"
+
+
+async def test_a_command_with_a_nul_is_refused_whole(sandbox: LocalSandbox) -> None:
+    with pytest.raises(ValueError, match="NUL"):
+        await sandbox.exec("echo a\0PATH=/elsewhere", timeout=20)
+    assert (await sandbox.exec("echo well", timeout=20)).output == b"well\n"
+
+
+@pytest.mark.parametrize("stream", [3, 5])
+async def test_nobody_can_take_a_request_from_the_worker_or_speak_for_it(sandbox: LocalSandbox, stream: int) -> None:
+    seen = await sandbox.shell(f"cat </proc/$$/fd/{stream}; : >/proc/$$/fd/{stream}", timeout=20)
+    assert seen.output.count(b"No such device or address") == 2
+
+
 # -- kill_tree
 
 

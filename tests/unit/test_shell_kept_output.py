@@ -117,7 +117,7 @@ async def test_a_sandbox_that_fails_meanwhile_ends_the_command(tmp_path: Path) -
         async def fail(path: str, data: bytes) -> None:
             raise SandboxError("gone")
 
-        shell = PersistentShell(desk.open_channel, desk.kill_tree, fail)
+        shell = PersistentShell(desk.open_channel, desk.kill_command, fail)
         with pytest.raises(SandboxError, match="gone"):
             await shell.run("yes", 20, None, f"{tmp_path}/kept")
         await shell.close()

@@ -233,9 +233,9 @@ async def _run(
     if result.reaped:
         typer.echo(f"removed what dead runs had left: {result.reaped}", err=True)
     for warning in result.warnings:
-        typer.echo(warning, err=True)
+        _tell(warning)
     for reason in result.leftovers:
-        typer.echo(f"left behind, for `evals clean` to remove: {reason}", err=True)
+        _tell(f"left behind, for `evals clean` to remove: {reason}")
     return manifest.run_id, result
 
 
@@ -247,14 +247,17 @@ class _Progress:
         self._over = 0
 
     def __call__(self, trial: "TrialDirectory", outcome: "Outcome", verdict: "Verdict | None") -> None:
+        from results.visible_text import visible
+
         self._over += 1
         judged = "no verdict" if verdict is None else "resolved" if verdict.resolved else "not resolved"
         why = f" ({verdict.detail})" if verdict and verdict.detail else ""
         error = f"  {outcome.error} error: {outcome.detail}" if outcome.error else ""
-        typer.echo(
+        line = (
             f"[{self._over}/{self._total}] {trial.task_id}  {judged}{why}  "
             f"{outcome.exit}, {outcome.steps} steps, {outcome.time.total:.1f} s{error}"
         )
+        typer.echo(visible(line))  # what a sandbox said may stand in it
 
 
 @asynccontextmanager
