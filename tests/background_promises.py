@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import time
 from typing import Any
 
 import pytest
@@ -131,13 +132,30 @@ class BackgroundPromises:
         await call(background, sandbox, "start", command=command)
         await call(background, sandbox, "start", command="while sleep 976; do :; done")
         killed = await call(background, sandbox, "kill", id="b2")
-        assert (killed.text.split("\n")[1], killed.exit_code) == ("b2 killed", None)
+        assert (killed.text.split("\n")[1:], killed.exit_code) == (["b2 killed", "[nothing new]"], None)
         assert not await runs(sandbox, "974")
         assert await runs(sandbox, "975")
         assert await runs(sandbox, "976")
         listing = (await body(background, sandbox, "list")).split("\n")
         assert [line.split(" ")[1] for line in listing] == ["running", "killed:", "running"]
         assert await body(background, sandbox, "poll", id="b2") == "b2 killed\n[nothing new]"
+
+    async def test_a_text_that_was_printed_before_is_not_waited_for(
+        self, background: Background, sandbox: Sandbox
+    ) -> None:
+        started = await call(background, sandbox, "start", command="echo listening; sleep 977")
+        assert "listening" in started.text
+        begun = time.monotonic()
+        await call(background, sandbox, "poll", id="b1", until="listening\n", timeout=60)
+        assert time.monotonic() - begun < 30
+        nul = await call(background, sandbox, "poll", id="b1", until="\0", timeout=60)
+        assert (nul.is_error, "NUL" in nul.text) == (True, True)
+        await call(background, sandbox, "kill", id="b1")
+
+    async def test_an_error_holds_no_control_token(self, background: Background, sandbox: Sandbox) -> None:
+        result = await call(background, sandbox, "poll", id="<|im_end|>")
+        assert result.is_error
+        assert "<|im_end|>" not in result.text
 
     async def test_killing_what_has_ended_changes_nothing(self, background: Background, sandbox: Sandbox) -> None:
         assert await run(background, sandbox, "echo done; exit 3") == (3, "done")

@@ -1,7 +1,6 @@
 """What the `terminal` tool promises in every sandbox; a test module gives the class a fixture `sandbox`."""
 
 import re
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -52,10 +51,8 @@ class TerminalPromises:
     """The suite."""
 
     @pytest.fixture
-    async def desk(self, sandbox: Sandbox) -> AsyncIterator[Desk]:
-        tool = InteractiveTerminal()
-        yield Desk(tool, sandbox)
-        await tool.close()
+    def desk(self, sandbox: Sandbox) -> Desk:
+        return Desk(InteractiveTerminal(), sandbox)
 
     async def test_a_shell_answers_what_is_typed(self, desk: Desk) -> None:
         opened = await desk.do("open", command=PLAIN)

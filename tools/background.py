@@ -9,11 +9,12 @@ import shlex
 import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import Field
 
 from tools.output import CHARACTER_LIMIT, clean, cut_lines, cut_middle, decode, header, neutralise, restore
+from tools.parameters import Parameters
 from tools.sandbox import KEPT_LIMIT, OutputListener, Sandbox
 from tools.tool import Access, ToolResult
 
@@ -31,9 +32,9 @@ _NEWEST = 1024 * 1024
 _LISTED = 100
 
 # `set -m` gives the job a process group; plain sh cannot do it without a terminal, and goes on without. The signals
-# are for the command: the shell around it has to write down how it ended, and `cat` what it printed last. The limit
-# on `cat` is one of the system's, in blocks whose size the shells do not agree on; behind it, `.more` and `.old` hold
-# the newest output by turns.
+# are for the command: the shell around it has to write down how it ended, and `cat` what it printed last; what that
+# shell itself says of a command that was killed is about our script. The limit on `cat` is one of the system's, in
+# blocks whose size the shells do not agree on; behind it, `.more` and `.old` hold the newest output by turns.
 _START = """(
 set -m 2>/dev/null
 (
@@ -44,9 +45,9 @@ trap '' HUP INT QUIT TERM USR1 USR2
 trap - HUP INT QUIT TERM USR1 USR2
 command printf '%s\\n' "${{BASHPID:-$(exec sh -c 'echo "$PPID"')}}" >{base}.pid
 eval {command}
-)
+) 2>&1
 command printf '%s\\n' "$?" >{base}.exit
-}} 2>&1 | {{
+}} 2>/dev/null | {{
 trap '' XFSZ
 block=${{BASH_VERSION:+1024}}
 (ulimit -f $(({limit} / ${{block:-512}})); exec cat >>{base}.out) ||
@@ -66,11 +67,11 @@ state() { # base, group
 }
 """
 
-# Given: base, group, wait, seen, text, length, head, tail.
+# Given: base, group, wait, seen, searched, text, length, head, tail.
 # Waits, and says the job's state, where its output begins, how long it is and whether there was too much of it; then
 # come the parts of the output that the numbers tell.
 _LOOK = """
-found=no left=no more=no searched=$seen
+found=no left=no more=no
 search() { # text, its length; begins where the last search ended
   now=$(($(wc -c <"$base.out")))
   if [ "$now" -le "$searched" ]; then return; fi
@@ -105,7 +106,7 @@ if [ "$more" = yes ]; then cat "$base.old" "$base.more" | tail -c "$tail"; fi
 """
 
 
-class BackgroundParameters(BaseModel):
+class BackgroundParameters(Parameters):
     """What a call of `background` takes; which of it is needed depends on `action`."""
 
     action: Literal["start", "poll", "kill", "list"] = Field(
@@ -123,13 +124,6 @@ class BackgroundParameters(BaseModel):
         default="", description="For `poll` with `timeout`: stop waiting as soon as the command has printed this text."
     )
 
-    @model_validator(mode="before")
-    @classmethod
-    def _null_is_left_out(cls, values: Any) -> Any:
-        if not isinstance(values, dict):
-            return values
-        return {name: value for name, value in values.items() if value is not None}  # pyright: ignore[reportUnknownVariableType]
-
 
 @dataclass
 class _Job:
@@ -143,6 +137,8 @@ class _Job:
     started: float
     seen: int = 0
     """Bytes of the output that have been shown."""
+    searched: int = 0
+    """Bytes of the output in which a text that was waited for has been found."""
     newest: bytes = b""
     """What was shown last of the output behind the limit."""
     end: str = ""
@@ -220,7 +216,9 @@ class Background:
         try:
             job, body = await self._do(arguments, sandbox, on_output)
         except _AnswerError as error:
-            return ToolResult(f"{header(None, time.monotonic() - begun)}\n{error}", is_error=True)
+            return ToolResult(
+                f"{header(None, time.monotonic() - begun)}\n{neutralise(clean(str(error)))}", is_error=True
+            )
         exit_code = job.exit_code if job else 0
         return ToolResult(f"{header(exit_code, time.monotonic() - begun)}\n{body}", exit_code=exit_code)
 
@@ -236,7 +234,12 @@ class Background:
         job = self._job(arguments.id)
         if arguments.action == "kill":
             return job, await self._kill(job, sandbox, on_output)
-        look = await _wait(job, sandbox, arguments.timeout, restore(arguments.until))
+        until = restore(arguments.until).strip("\r\n")
+        if "\0" in until:
+            raise _AnswerError("No output holds the NUL byte that `until` holds.")
+        look = await _wait(job, sandbox, arguments.timeout, until)
+        if look.found:
+            job.searched = look.size
         return job, self._show(job, look, on_output)
 
     async def _start(self, command: str, sandbox: Sandbox) -> tuple[_Job, str]:
@@ -331,7 +334,7 @@ async def _look(job: _Job, sandbox: Sandbox, wait: int = 0, until: str = "") -> 
     """See how a job is and what it has printed, waiting for its end or for a text up to `wait` tenths of a second."""
     length = len(until.encode("utf-8", "surrogateescape"))
     script = (
-        f"base={shlex.quote(job.base)} group={job.group} wait={wait} seen={job.seen} "
+        f"base={shlex.quote(job.base)} group={job.group} wait={wait} seen={job.seen} searched={job.searched} "
         f"text={shlex.quote(until)} length={length} head={_HEAD} tail={_TAIL}\n{_STATE}{_LOOK}"
     )
     return _Look.parse(await _run(script, sandbox))

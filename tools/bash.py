@@ -1,8 +1,9 @@
 """The `bash` tool: commands in a shell whose state stays from one call to the next."""
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from tools.output import CHARACTER_LIMIT, clean, cut_lines, cut_middle, decode, header, neutralise, restore
+from tools.parameters import Parameters
 from tools.sandbox import CommandResult, OutputListener, Sandbox
 from tools.tool import Access, ToolResult
 
@@ -12,7 +13,7 @@ _READ_LIMIT = 1024 * 1024
 """Bytes of an output that are read for what is shown of it: half from its beginning, half from its end."""
 
 
-class BashParameters(BaseModel):
+class BashParameters(Parameters):
     """What a call of `bash` takes."""
 
     command: str = Field(description="The command to run. It may have several lines.")

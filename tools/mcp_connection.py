@@ -100,9 +100,13 @@ class McpConnection:
         if self._client is None:  # it is still starting
             self._task.cancel()
         cancelled: asyncio.CancelledError | None = None
-        while not self._task.done():  # a few seconds at most, and a process would be left behind otherwise
+        deadline = asyncio.get_running_loop().time() + GRACE
+        while not self._task.done():  # a process would be left behind otherwise
+            left = deadline - asyncio.get_running_loop().time()
+            if left <= 0:  # a server that does not let us say goodbye
+                self._task.cancel()
             try:
-                await asyncio.wait({self._task})
+                await asyncio.wait({self._task}, timeout=max(left, 0.1))
             except asyncio.CancelledError as error:
                 cancelled = error
         self._errors.close()
@@ -210,6 +214,8 @@ class McpConnection:
 
     def _last_words(self) -> str:
         words = self.errors.strip()
+        for secret in sorted(self.server.secrets(), key=len, reverse=True):  # programs print what they were called with
+            words = words.replace(secret, "[redacted]")
         return f" The last that it wrote: {words[-_LAST_WORDS:]}" if words else ""
 
 

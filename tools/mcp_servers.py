@@ -9,7 +9,7 @@ import re
 import shlex
 from collections.abc import Mapping
 from typing import Any, Literal, cast
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -26,6 +26,7 @@ _TRANSPORTS: dict[str, Transport] = {
 """How the files of different agents spell them."""
 _VARIABLE = re.compile(r"\$\{([A-Za-z_]\w*)(?::-([^}]*))?\}")
 _SHORTEST_SECRET = 8
+_HARMLESS = re.compile(r"[A-Za-z]{1,19}|\d+|(?:\.{0,2}|~)/[\w./-]*|https?://[^@?]*")
 
 
 class McpError(Exception):
@@ -49,12 +50,19 @@ class McpServer(BaseModel):
     """Seconds that a call may take."""
     start_timeout: float = Field(default=60.0, gt=0)
     """Seconds until it has said which tools it has."""
+    put_in: frozenset[str] = Field(default=frozenset(), exclude=True, repr=False)
+    """The values of variables that were put in."""
 
     def expanded(self, variables: Mapping[str, str]) -> "McpServer":
         """With variables put in. Raises McpError for one that is not set."""
+        put_in: set[str] = set()
+
+        def value(match: re.Match[str]) -> str:
+            put_in.add(found := _value(match, variables, self.name))
+            return found
 
         def expand(text: str) -> str:
-            return _VARIABLE.sub(lambda match: _value(match, variables, self.name), text)
+            return _VARIABLE.sub(value, text)
 
         return self.model_copy(
             update={
@@ -63,13 +71,18 @@ class McpServer(BaseModel):
                 "environment": {name: expand(value) for name, value in self.environment.items()},
                 "headers": {name: expand(value) for name, value in self.headers.items()},
             }
-        )
+        ).model_copy(update={"put_in": frozenset(put_in)})
 
     def secrets(self) -> frozenset[str]:
-        """What of an expanded server must never be recorded or shown."""
-        values = [*self.headers.values(), *self.environment.values()]
-        parts = [part for value in values for part in (value, *value.split())]  # `Bearer …`
-        return frozenset(part for part in parts if len(part) >= _SHORTEST_SECRET)
+        """What of an expanded server must never be recorded or shown: all that may be a key.
+
+        Plain words, numbers and paths are none: they stand in harmless text too.
+        """
+        address = urlsplit(self.url)
+        written = [*self.headers.values(), *self.environment.values(), *self.put_in, address.password or ""]
+        written += [value for _, value in parse_qsl(address.query)]
+        parts = {part for value in written for part in (value, *value.split())}  # `Bearer …`
+        return frozenset(part for part in parts if len(part) >= _SHORTEST_SECRET and not _HARMLESS.fullmatch(part))
 
     def description(self) -> dict[str, str]:
         """What may be recorded of it: neither arguments nor headers, for people do write secrets there."""

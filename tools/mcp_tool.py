@@ -77,14 +77,16 @@ class McpTool:
     async def _shown(self, text: str, sandbox: Sandbox) -> str:
         text = clean(text).rstrip("\n")
         shown = cut_lines(text)
-        if len(shown) > CHARACTER_LIMIT or shown is not text:
+        if len(shown) > CHARACTER_LIMIT or shown != text:
             path = f"{sandbox.scratch_directory}/{self.name}-{next(self._kept_numbers)}.txt"
             notice = f"[{{count}} characters cut here; the whole answer is in {path}]"
             try:
                 await sandbox.write_bytes(path, text.encode("utf-8", "backslashreplace"))
             except OSError as error:
                 notice = f"[{{count}} characters cut here; the whole could not be kept: {error.strerror}]"
-            shown = cut_middle(shown, notice)
+            cut = cut_middle(shown, notice)
+            # Where only lines were cut, nothing else says where the whole is.
+            shown = cut if cut != shown else f"{shown}\n{notice.format(count=len(text) - len(shown))}"
         return neutralise(shown)
 
 

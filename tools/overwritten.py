@@ -13,7 +13,9 @@ WIDTH = 80
 MOST_MOVES = 100_000
 """Beyond that many the cursor's moves are taken out unread: whoever moves it so often draws no lines."""
 
-_STRING = r"[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)"  # OSC, DCS, SOS, PM, APC: titles, links, pictures
+# OSC (titles, links), which no line break stands in: one that is never closed would swallow all that follows. Then DCS,
+# SOS, PM, APC: pictures.
+_STRING = r"(?:\][^\x07\x1b\r\n]*|[PX^_][^\x07\x1b]*)(?:\x07|\x1b\\)"
 _SEQUENCE = re.compile(rf"\x1b(?:\[[0-?]*[ -/]*[@-~]|{_STRING}|[ -/]+[0-~]|[0-OQ-WYZ\\`-~])")
 _MOVE = re.compile(r"\x1b\[([0-9]{0,6})(?:;[0-9;]{0,20})?([A-GJKHf])|\x08")
 _PIECE = re.compile(rf"{_MOVE.pattern}|(\r)|(\n)|[^\r\n\x08\x1b]+|.", re.DOTALL)

@@ -23,6 +23,8 @@ MOST_PIXELS = 100_000_000
 """A picture of more is refused: to unpack it takes gigabytes."""
 
 _KEPT_FORMATS = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
+_READ_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+"""No others: to read an EPS, Pillow starts Ghostscript on this machine."""
 """Formats that every server which takes pictures takes; others become PNG."""
 
 MOST_SLENDER = 200
@@ -84,7 +86,7 @@ def read_picture(data: bytes) -> Picture:
         message = f"it is a {medium}, and only pictures can be shown (PNG, JPEG, WebP, GIF)"
         raise PictureError(message)
     try:
-        with Image.open(io.BytesIO(data)) as picture:
+        with Image.open(io.BytesIO(data), formats=_READ_FORMATS) as picture:
             if picture.width * picture.height > MOST_PIXELS:
                 message = f"it has {picture.width} × {picture.height} pixels, which is too many"
                 raise PictureError(message)

@@ -9,9 +9,10 @@ import re
 from pathlib import PurePosixPath
 from typing import Literal
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from tools.output import CHARACTER_LIMIT, JOINER, cut_middle, neutralise, restore
+from tools.parameters import Parameters
 from tools.sandbox import OutputListener, Sandbox
 from tools.search_answers import Findings, SearchError, first_lines, grouped, read_findings, shown_name
 from tools.search_classes import PatternError
@@ -30,7 +31,7 @@ _UNSEARCHABLE = re.compile("[\0\ud800-\udfff]")
 _SKIPPED = "Hidden and binary files, and those that .gitignore names, are not searched."
 
 
-class GrepParameters(BaseModel):
+class GrepParameters(Parameters):
     """What a call of `grep` takes."""
 
     pattern: str = Field(description=r"A regular expression in ripgrep's syntax, such as `def \w+_test\(`.")
@@ -59,7 +60,7 @@ class GrepParameters(BaseModel):
     )
 
 
-class GlobParameters(BaseModel):
+class GlobParameters(Parameters):
     """What a call of `glob` takes."""
 
     pattern: str = Field(
@@ -146,7 +147,7 @@ class Grep(_Searcher):
         prefix = _prefix(arguments.path, sandbox, findings)
         if arguments.output == "content":
             shown = grouped(first_lines(findings.content, arguments.limit, arguments.context), prefix)
-            whole = grouped(findings.content, prefix)
+            whole = grouped(findings.content, prefix, whole=True)
             summary = _counted(findings.lines, "matching line", arguments.limit)
             summary += f" in {_counted(findings.files, 'file')}"
         else:

@@ -101,10 +101,13 @@ def first_lines(content: list[FoundLine], limit: int, context: int) -> list[Foun
     return shown
 
 
-def grouped(lines: list[FoundLine], prefix: str) -> str:
-    """The lines under the names of their files, with a rule where lines between them are left out."""
+def grouped(lines: list[FoundLine], prefix: str, *, whole: bool = False) -> str:
+    """The lines under the names of their files, with a rule where lines between them are left out.
+
+    Long lines are cut, unless they are wanted `whole`.
+    """
     return "\n\n".join(
-        "\n".join([prefix + shown_name(name), *_numbered(list(of_file))])
+        "\n".join([prefix + shown_name(name), *_numbered(list(of_file), whole=whole)])
         for name, of_file in groupby(lines, key=lambda line: line.name)
     )
 
@@ -114,14 +117,14 @@ def shown_name(name: bytes) -> str:
     return clean(decode(name)).replace("\t", "\\t")
 
 
-def _numbered(lines: list[FoundLine]) -> Iterator[str]:
+def _numbered(lines: list[FoundLine], *, whole: bool) -> Iterator[str]:
     with_rules = any(line.is_context for line in lines)
     before = lines[0].number - 1
     for line in lines:
         if with_rules and line.number != before + 1:
             yield "--"
         before = line.number
-        yield f"{line.number}{'-' if line.is_context else ':'}{_shortened(line.text)}"
+        yield f"{line.number}{'-' if line.is_context else ':'}{line.text if whole else _shortened(line.text)}"
 
 
 def _shortened(text: str) -> str:

@@ -191,6 +191,9 @@ class _Reader:
 
     def _bracket(self) -> _Piece:
         start = self._at - 1
+        if named := re.compile(r"\[:\^?[a-z]+:\]").match(self._text, start):
+            message = f"the class {named[0]} stands outside of a bracket; write [{named[0]}]"
+            raise PatternError(message)
         negated = self._take("^")
         items: list[ClassItem] = []
         while True:

@@ -1,12 +1,13 @@
 """The `submit` tool: the model says that its work is done, and the trial ends there."""
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
+from tools.parameters import Parameters
 from tools.sandbox import OutputListener, Sandbox
 from tools.tool import Access, ToolResult
 
 
-class SubmitParameters(BaseModel):
+class SubmitParameters(Parameters):
     """What a call of `submit` takes."""
 
     note: str = Field(default="", description="What you did, in a sentence or two. It may be left out.")

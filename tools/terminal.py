@@ -1,11 +1,12 @@
 """The `terminal` tool: programs that need a screen, such as editors, debuggers, menus and interactive shells."""
 
 import time
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import Field
 
 from tools.output import CHARACTER_LIMIT, cut_middle, header, neutralise, restore
+from tools.parameters import Parameters
 from tools.sandbox import OutputListener, Sandbox
 from tools.terminal_keys import bare_key, encode
 from tools.terminal_session import TerminalSession
@@ -26,7 +27,7 @@ _SETUP = "export TERM=xterm HISTFILE=/dev/null; unset GIT_EDITOR GIT_TERMINAL_PR
 _SHELL = "if command -v bash >/dev/null; then exec bash -i; fi; exec sh -i"
 
 
-class TerminalParameters(BaseModel):
+class TerminalParameters(Parameters):
     """What a call of `terminal` takes; which of it is needed depends on `action`."""
 
     action: Literal["open", "send", "read", "close"] = Field(
@@ -52,13 +53,6 @@ class TerminalParameters(BaseModel):
     id: str = Field(default="", description="Which terminal, by the name that `open` gave; the newest unless given.")
     columns: int = Field(default=COLUMNS, ge=20, le=400, description=f"For `open`: its width, {COLUMNS} unless given.")
     rows: int = Field(default=ROWS, ge=5, le=200, description=f"For `open`: its height, {ROWS} unless given.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _null_is_left_out(cls, values: Any) -> Any:
-        if not isinstance(values, dict):
-            return values
-        return {name: value for name, value in values.items() if value is not None}  # pyright: ignore[reportUnknownVariableType]
 
 
 class _AnswerError(Exception):
@@ -103,11 +97,6 @@ class InteractiveTerminal:
         code = session.exit_code if session.ended else None
         shown = remark if arguments.action == "close" else self._show(name, session, arguments.action, remark)
         return ToolResult(f"{header(code, time.monotonic() - begun)}\n{neutralise(shown)}", exit_code=code)
-
-    async def close(self) -> None:
-        """Close all terminals. The end of the sandbox does so too."""
-        for name in [*self._sessions]:
-            await self._sessions.pop(name).close()
 
     async def _do(self, arguments: TerminalParameters, sandbox: Sandbox) -> tuple[str, TerminalSession, str]:
         """Do what is asked for; give the terminal, and what to say of it beside its screen."""

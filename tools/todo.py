@@ -5,9 +5,10 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from tools.output import clean, neutralise
+from tools.parameters import Parameters
 from tools.sandbox import OutputListener, Sandbox
 from tools.tool import Access, ToolResult
 
@@ -19,7 +20,7 @@ _ITEM = re.compile(r"\s*(?:[-*+]\s+|\d+[.)]\s+)?(?:\[(?P<mark>[xX~> ]?)\]\s*)?(?
 """A line as people write them in Markdown: with a bullet or a number, or without."""
 
 
-class TodoParameters(BaseModel):
+class TodoParameters(Parameters):
     """What a call of `todo` takes."""
 
     items: str = Field(

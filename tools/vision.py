@@ -4,9 +4,10 @@ import asyncio
 import re
 from pathlib import PurePosixPath
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from tools.output import neutralise, restore
+from tools.parameters import Parameters
 from tools.pictures import PictureError, read_picture
 from tools.sandbox import OutputListener, Sandbox
 from tools.tool import Access, ToolResult
@@ -17,7 +18,7 @@ FILE_LIMIT = 100 * 1024 * 1024
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-class ViewPictureParameters(BaseModel):
+class ViewPictureParameters(Parameters):
     """What a call of `view_picture` takes."""
 
     path: str = Field(description="The path of a picture: PNG, JPEG, WebP, GIF, BMP or TIFF.")

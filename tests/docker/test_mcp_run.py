@@ -36,3 +36,29 @@ def test_every_trial_has_them_and_the_manifest_says_so(
     (directory,) = trial.tries()
     events = read_trajectory(directory.trajectory_path)
     assert [event.sent["content"] for event in events if isinstance(event, ToolResultEvent)] == ["sums__add: ok\n42"]
+
+
+def test_a_key_of_a_server_reaches_no_record(
+    console: Console, demo_rows: dict[str, Row], tmp_path: Path, write_script: Callable[..., str]
+) -> None:
+    """Though nothing in the name of its variable says that it is one."""
+    secret = "hunter2-hunter2-xyz"
+    dataset, runs, servers = tmp_path / "rows.json", tmp_path / "runs", tmp_path / "servers.json"
+    dataset.write_text(json.dumps([demo_rows["lapse"].model_dump(mode="json")]), "utf-8")
+    server = {"command": sys.executable, "args": [str(SERVER), "stdio"], "env": {"MY_LOGIN": "${MCP_LOGIN}"}}
+    servers.write_text(json.dumps({"mcpServers": {"keyed": server}}), "utf-8")
+    backend = write_script(
+        {"content": "", "tool_calls": [{"name": "keyed__environment", "arguments": {}}]}, {"content": "Done."}
+    )
+    evals = str(VENV / "bin" / "evals")
+    done = console.run(
+        [
+            *(evals, "swebench", "--dataset", str(dataset), "--runs", str(runs), "--backend", backend),
+            *("--mcp-file", str(servers)),
+        ],
+        MCP_LOGIN=secret,
+    )
+    assert done.code == 0, done.err
+    written = {path: path.read_bytes() for path in runs.rglob("*") if path.is_file()}
+    assert any(b"MY_LOGIN=[redacted]" in data for data in written.values())
+    assert [path for path, data in written.items() if secret.encode() in data] == []

@@ -87,6 +87,16 @@ def test_variables_are_put_in_where_they_are_needed_and_only_there() -> None:
         server.expanded({})
 
 
+def test_a_secret_is_one_wherever_it_stands_and_a_path_is_none() -> None:
+    server = McpServer(
+        name="a", transport="stdio", command=("serve", "--login=${LOGIN}"),
+        environment={"ROOT": "/testbed/source", "MODE": "development", "PORT": "80808080", "LOGIN": "0p3n-sesame"},
+    )  # fmt: skip
+    assert server.expanded({"LOGIN": "hunter2-hunter2"}).secrets() == {"hunter2-hunter2", "0p3n-sesame"}
+    address = "https://me:pa55word-here@example.org/mcp?api_key=abc123def456"
+    assert McpServer(name="b", transport="http", url=address).secrets() == {"pa55word-here", "abc123def456"}
+
+
 def test_what_is_recorded_of_a_server_holds_no_secret() -> None:
     key = "sk-very-secret"
     servers = [

@@ -174,6 +174,14 @@ class TestResults:
             assert text.endswith("\nline 9999")
             assert len(text) < 17_000
 
+    async def test_only_what_is_cut_is_kept_and_then_it_is_said_where(self, tmp_path: Path) -> None:
+        async with mcp_desk(tmp_path, stdio()) as here:
+            assert "line 399" in (await here.call("test__lines", count=400)).text
+            assert list(Path(here.sandbox.scratch_directory).iterdir()) == []
+            text = (await here.call("test__echo", text="x" * 5_000)).text
+            path = Path(text.partition("the whole answer is in ")[2].partition("]")[0])
+            assert path.read_text() == "x" * 5_000
+
     async def test_control_tokens_are_defused_and_those_that_are_copied_are_meant(self, tmp_path: Path) -> None:
         async with mcp_desk(tmp_path, stdio()) as here:
             result = await here.call("test__echo", text=neutralise("a <|im_end|>\x1b[31m"))

@@ -60,6 +60,8 @@ def test_what_was_defused_comes_back_exactly(text: str) -> None:
         (b"a\x07", "a\\x07"),
         (b"\xff\xfe", "\\xff\\xfe"),
         (b"a\0b", "a\\x00b"),
+        (b"\x1b]0;title\x07b", "b"),
+        (b"\x1b]0;t\nan error\nok\x07", "\\x1b]0;t\nan error\nok\\x07"),
         ("\u202egnp.exe".encode(), "\\u202egnp.exe"),
         ("a\x9b31mb".encode(), "a\\x9b31mb"),
         ("a\U000e0041b".encode(), "a\\U000e0041b"),

@@ -2,6 +2,8 @@
 
 import base64
 import io
+import os
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -85,7 +87,20 @@ def test_one_that_vision_models_refuse_is_refused_here() -> None:
     assert read_picture(encoded(800, 4)).width == 800
 
 
-@pytest.mark.parametrize("data", [b"", b"text", encoded(30, 30)[:60], b"\x89PNG\r\n\x1a\n"])
+EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n"
+
+
+def test_no_program_is_started_to_read_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "gs"
+    program.write_text(f"#!/bin/sh\ntouch {tmp_path}/started\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    with pytest.raises(PictureError):
+        read_picture(EPS)
+    assert not (tmp_path / "started").exists()
+
+
+@pytest.mark.parametrize("data", [b"", b"text", encoded(30, 30)[:60], b"\x89PNG\r\n\x1a\n", EPS])
 def test_what_is_no_picture_is_said_to_be_none(data: bytes) -> None:
     with pytest.raises(PictureError):
         read_picture(data)

@@ -64,9 +64,12 @@ class TestWhatIsShown:
         assert text.endswith("\n0.py\n1.py\n2.py")
 
     async def test_long_lines_and_long_results_are_cut(self, desk: SearchDesk) -> None:
-        desk.write("long", "ü" * 3000 + "\n")
+        desk.write("long", "ü" * 900 + "\n")
         desk.write("many", "".join(f"ü {number} {'.' * 400}\n" for number in range(100)))
-        assert f"\n1:{'ü' * 500} [the rest of this line is cut]" in await desk.grep("ü", path="long")
+        text = await desk.grep("ü", path="long")
+        assert f"\n1:{'ü' * 500} [the rest of this line is cut]" in text
+        kept = Path(text.partition("all of it is in ")[2].partition("\n")[0])
+        assert f"1:{'ü' * 900}\n" in kept.read_text()
         text = await desk.grep("ü", path="many")
         assert " characters cut here]\n" in text
         assert len(text) < 17_000
@@ -186,6 +189,7 @@ class TestPatterns:
             (r"\p{Klingon}", "needs a category of Unicode"),
             ("[z-a]", "the range that begins with 'z'"),
             ("[[:nope:]]", "there is no class [:nope:]"),
+            ("foo[:space:]*bar", "the class [:space:] stands outside of a bracket; write [[:space:]]"),
             ("a{2000}", "{2000} is no repetition"),
             ("a{3,2}", "{3,2} is no repetition"),
             ("a" * 2001, "it has 2001 characters"),

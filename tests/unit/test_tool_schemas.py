@@ -90,6 +90,16 @@ def test_a_prompt_does_not_change_unseen(name: str) -> None:
 
 
 @pytest.mark.parametrize("tool", make_toolset(EVERYTHING), ids=lambda tool: tool.name)
+def test_null_means_that_a_parameter_is_left_out(tool: Any) -> None:
+    fields = tool.parameters.model_fields
+    given = {name: "view" if name == "command" else "x" for name, field in fields.items() if field.is_required()}
+    if tool.name in ("background", "terminal"):
+        given["action"] = "list" if tool.name == "background" else "read"
+    without = tool.parameters.model_validate(given)
+    assert tool.parameters.model_validate({**dict.fromkeys(fields), **given}) == without
+
+
+@pytest.mark.parametrize("tool", make_toolset(EVERYTHING), ids=lambda tool: tool.name)
 def test_arguments_that_do_not_fit_are_explained(tool: Any) -> None:
     with pytest.raises(ValueError) as error:
         tool.parameters.model_validate({name: {"no": ["value"]} for name in tool.parameters.model_fields})

@@ -112,7 +112,7 @@ def run(
         pictures=tuple(_picture(path) for path in image or ()),
         sessions=sessions or options.data_directory() / "sessions",
         as_json=json,
-        secrets=options.secrets(asked.api_key_env).union(*(server.secrets() for server in mcp)),
+        secrets=options.secrets(asked),
     )
     try:
         result = asyncio.run(_run(request))

@@ -111,7 +111,7 @@ def swebench(
     setup.check()
     sandbox = containers.options(settings, network="none")
     selected = load_dataset(dataset).select([name.strip() for name in instances.split(",") if name.strip()])
-    run_settings = RunSettings(concurrency, verifications, sandbox, options.secrets(asked.api_key_env), tries=tries)
+    run_settings = RunSettings(concurrency, verifications, sandbox, options.secrets(asked), tries=tries)
     code = asyncio.run(_swebench(selected, setup, options.runs_directory(runs), run_settings))
     raise typer.Exit(code)
 
@@ -174,7 +174,7 @@ async def _demo(setup: _Setup, runs: Path, concurrency: int) -> int:
     backend = setup.asked.backend
     for choice in [backend] if backend else [f"scripted:{path}" for path in SCRIPTS.values()]:
         async with _agent("default", choice, setup) as agent:
-            settings = RunSettings(concurrency, secrets=options.secrets(setup.asked.api_key_env))
+            settings = RunSettings(concurrency, secrets=options.secrets(setup.asked))
             settings = await _examined(agent, settings, allow_lost_thinking=setup.allow_lost_thinking)
             run_id, result = await _run("demo", dataset, agent, runs, 1, settings)
         run_ids.append(run_id)

@@ -350,11 +350,11 @@ def runs_directory(path: Path | None) -> Path:
     return path or default_runs_directory()
 
 
-def secrets(key_variable: str) -> frozenset[str]:
-    """What must never be recorded or shown: the backend's key, and whatever else the environment keeps secret."""
+def secrets(asked: "Asked") -> frozenset[str]:
+    """What must never be recorded or shown: keys of the backend, of MCP servers, and of the environment."""
     from runners.command_environment import secret_values
 
-    return secret_values(os.environ, key_variable)
+    return secret_values(os.environ, asked.api_key_env).union(*(server.secrets() for server in asked.mcp_servers()))
 
 
 _GIVEN = (
