@@ -94,11 +94,16 @@ class AgentPhase:
         )
         sandbox = await DockerSandbox.start(self.client, settings)
         try:
+            if sandbox.warnings:  # the manifest would state what does not hold
+                raise SandboxError("; ".join(sandbox.warnings))
             await clean_room.clean(sandbox, row.base_commit, row.image)
             workspace = Workspace(sandbox)
             base = await workspace.snapshot()
             outcome = await self.agent.work(row, sandbox, listener)
-            return await _uninterrupted(_harvest(workspace, base, outcome))
+            outcome, patch = await _uninterrupted(_harvest(workspace, base, outcome))
+            if outcome.error == "sandbox" and await sandbox.is_broken_inside():
+                return _broken_by_the_agent(outcome), b""
+            return outcome, patch
         except WorkspaceError as error:
             return _error("image", error), None
         finally:
@@ -215,6 +220,12 @@ async def _uninterrupted(work: Coroutine[Any, Any, T]) -> T:
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.shield(task)
     return task.result()
+
+
+def _broken_by_the_agent(outcome: Outcome) -> Outcome:
+    """No error of the sandbox's: with another try for what it destroyed, an agent could have as many as it likes."""
+    detail = f"the agent broke its own container, so there is no work to judge: {outcome.detail}"
+    return outcome.model_copy(update={"error": None, "detail": detail})
 
 
 def _error(source: ErrorSource, error: Exception) -> Outcome:

@@ -31,6 +31,8 @@ __all__ = ["ContainerSettings", "DockerSandbox"]
 
 _STATE = "/dev/shm/shell"  # noqa: S108 - in memory: a file that is rewritten at each command costs a disk 4 ms
 _KILL_GRACE = 10.0
+_PROBE = 30.0
+_CANNOT_START = (126, 127)
 _SHELL_FIRST = 0.3
 # The process id comes first, on stderr, by which a command that runs too long is found inside.
 _RUN = """
@@ -213,6 +215,20 @@ class DockerSandbox:
     async def _kill(self, function: str, process_id: int, *arguments: int) -> None:
         if process_id > 1:  # the first process hears no signal, and less than one means many
             await self._service.ask(function, process_id, *arguments)
+
+    async def is_broken_inside(self) -> bool:
+        """Whether the engine and the container are well, and yet nothing can be started in there.
+
+        Then whoever worked in it has removed its shell, or used up its processes.
+        """
+        with contextlib.suppress(SandboxError):
+            started = await self.exec(":", timeout=_PROBE)
+            return started.exit_code in _CANNOT_START
+        try:
+            await self._check_running()
+        except SandboxError:
+            return False
+        return True
 
     async def _check_running(self) -> None:
         """Raise SandboxError when the container is gone: a command that went with it did not fail."""

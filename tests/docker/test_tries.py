@@ -6,9 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from docker import DockerClient
 from docker.errors import APIError
-from real_things import calls
+from real_things import Reply, calls
 from tries_desk import SAYS_SO, WAITS, Run, begin, scripted, solving
 
 from evals.agents import NopAgent
@@ -71,6 +72,27 @@ async def test_error_that_stays_is_shown_apart(
     assert run.trial.verdicts() == []
     of = score(trial_results(run.directory))
     assert (of.n, of.errors) == (0, 1)
+
+
+@pytest.mark.parametrize("then", [SAYS_SO, calls("echo still here?")], ids=["harvest", "command"])
+async def test_who_breaks_the_container_gets_no_other_try(
+    client: DockerClient, demo_rows: dict[str, Row], tmp_path: Path, write_script: WriteScript, then: Reply
+) -> None:
+    removes = "rm -f /bin/sh /bin/bash /bin/dash; kill -9 $$"
+    async with scripted(write_script(calls(solving(demo_rows["tally"])), calls(removes), then, SAYS_SO)) as agent:
+        run = begin(tmp_path, [demo_rows["tally"]], agent, RunSettings(tries=3))
+        result = await run.over
+    assert agent.began == 1
+    assert (result.finished, result.errors, result.retried) == (1, 0, set())
+    (only,) = run.trial.tries()
+    end = only.end()
+    assert end is not None
+    assert end.outcome.error is None
+    assert "the agent broke its own container" in end.outcome.detail
+    (verdict,) = run.trial.verdicts()
+    assert (verdict.status, verdict.resolved) == ("empty_patch", False)
+    of = score(trial_results(run.directory))
+    assert (of.n, of.errors) == (1, 0)
 
 
 async def test_one_try_means_one(

@@ -26,7 +26,8 @@ def clean(
 ) -> None:
     """Remove containers, networks, volumes, temporary folders and processes that dead runs left.
 
-    What a live run uses stays, and so does everything that was recorded. Exit: 0, or 1 if something is still there.
+    What a live run uses stays, and so does everything that was recorded. Exit: 0, or 1 if something is still there, or
+    could not be looked at.
     """
     from runners.reaper import reap
 
@@ -35,7 +36,7 @@ def clean(
     if client is not None:
         client.close()
     _tell(reaping, dry_run=dry_run)
-    raise typer.Exit(INCOMPLETE if reaping.failed or reaping.unseen else CLEAN)
+    raise typer.Exit(INCOMPLETE if client is None or reaping.failed or reaping.unseen else CLEAN)
 
 
 def _engine() -> "DockerClient | None":
