@@ -23,12 +23,14 @@ from typing import Any, TypeVar
 
 from agent.interrupts import SIGNALS
 from evals.agents import TaskAgent
+from evals.audit.record import audit_try
 from evals.engine_watch import EngineWatch
 from evals.janitor import Janitor
 from evals.swebench.dataset import Row
 from evals.swebench.grading import Grader
 from evals.swebench.verifier import OfficialVerifier
 from evals.trial import AgentPhase, Harvest, Report, close_try, judge, not_judged
+from results.record_files import DamagedFileError
 from results.records.doctor import DoctorReport
 from results.records.manifest import SessionRecord
 from results.records.outcome import Outcome
@@ -74,7 +76,9 @@ class RunResult:
     leftovers: list[str] = field(default_factory=list[str])
     """Why containers and networks could not be removed."""
     warnings: list[str] = field(default_factory=list[str])
-    """What a person should know of the containers' network."""
+    """What a person should know, of the containers' network say."""
+    flagged: dict[tuple[str, int], list[str]] = field(default_factory=dict[tuple[str, int], list[str]])
+    """Tasks and attempts in which the audit of the trajectory found a leak or cheating, and the rules."""
     retried: set[tuple[str, int]] = field(default_factory=set[tuple[str, int]])
     """Tasks and attempts that got another try, or whose work was judged once more."""
     reaped: str = ""
@@ -123,8 +127,18 @@ class _Execution:
         end = directory.end()
         assert end is not None
         self._count(end.outcome)
+        await self._audit(row, trial, directory)
         with contextlib.suppress(OSError):  # who watched has gone away; the work goes on
             self.report(trial, end.outcome, verdict)
+
+    async def _audit(self, row: Row, trial: TrialDirectory, directory: TryDirectory) -> None:
+        try:
+            audit = await asyncio.to_thread(audit_try, directory, row.repo)
+        except (OSError, DamagedFileError) as error:  # it can be made again at any time
+            self.result.warnings.append(f"{row.instance_id} was not audited: {error}")
+        else:
+            if audit.flags:
+                self.result.flagged[trial.task_id, trial.attempt] = audit.flags
 
     async def _agent_phase(self, row: Row, trial: TrialDirectory) -> tuple[TryDirectory, Harvest | None]:
         """Let the agent work, in as many tries as it takes and may have. No harvest: the last try is closed."""
@@ -197,7 +211,7 @@ async def carry_out(
                 write_predictions(run)
         result = execution.result
         result.leftovers = [*failures, *network.leftovers]
-        result.warnings = network.remarks
+        result.warnings += network.remarks
         result.reaped = await _reaped(reaping)
     return result
 

@@ -1,55 +1,43 @@
-"""SWE-bench rows: from a file or by name, checked, selected, hashed.
+"""SWE-bench's instances: from a file or by name, checked, selected, hashed."""
 
-A row has the columns of the v5 datasets (`facts`: SWE-bench repository, dataset revision of August 2026): beside the
-classic ones `image`, `eval_script`, `log_parser` and `eval_type`.
-"""
-
-import fnmatch
+import dataclasses
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Generic
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from evals.swebench.columns import DatasetError
+from evals.swebench.dataset_hub import load_from_hub
+from evals.swebench.dataset_sources import FILES, NAMES, locate, read_records
+from evals.swebench.older_rows import completed
+from evals.swebench.rows import AnyRow, Instance, Kind, ProRow, Row, instance
+from evals.swebench.selection import Selection
 
-NAMES = {"verified": "SWE-bench/SWE-bench_Verified"}
-"""Names that people use, and where those datasets live on the hub."""
-
-
-class DatasetError(ValueError):
-    """A dataset cannot be had, or is none."""
-
-
-class Row(BaseModel):
-    """One instance. Fields that grading does not need stay in `model_extra`, so that a row goes on as it came."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
-
-    instance_id: str
-    repo: str
-    base_commit: str
-    version: str
-    problem_statement: str
-    patch: str
-    test_patch: str
-    FAIL_TO_PASS: str | list[str]
-    PASS_TO_PASS: str | list[str]
-    image: str
-    eval_script: str
-    log_parser: str
-    eval_type: str
+__all__ = ["NAMES", "Dataset", "DatasetError", "ProRow", "Row", "load_dataset"]
 
 
 @dataclass(frozen=True)
-class Dataset:
-    """Rows, and where they came from."""
+class Dataset(Generic[AnyRow]):
+    """Rows of one kind, and where they came from."""
 
     source: str
+    """A file, or a name on the Hub, without the revision."""
     revision: str | None
-    rows: Sequence[Row]
+    """The commit of the Hub that was really used; None for a file."""
+    rows: Sequence[AnyRow]
+
+    @property
+    def kind(self) -> Kind:
+        """Which benchmark's rows these are, and so which protocol grades them."""
+        return self.rows[0].kind if self.rows else Row.kind
+
+    @property
+    def name(self) -> str:
+        """A short name: of the file without its ending, or of the dataset without its owner."""
+        path = Path(self.source)
+        return path.stem if path.suffix in FILES else path.name
 
     def content_sha256(self) -> str:
         """The hash of all rows in their order."""
@@ -58,92 +46,68 @@ class Dataset:
             digest.update(json.dumps(row.model_dump(mode="json"), sort_keys=True).encode())
         return digest.hexdigest()
 
-    def select(self, patterns: Sequence[str]) -> "Dataset":
+    def select(self, patterns: Sequence[str]) -> "Dataset[AnyRow]":
         """The rows whose id matches a pattern (`*` and `?` as in file names); all of them without patterns.
 
-        Raises DatasetError for a pattern that matches nothing.
+        Raises DatasetError for a pattern that matches nothing. There is more to select by in `Selection`.
         """
-        if not patterns:
-            return self
-        ids = [row.instance_id for row in self.rows]
-        wanted: set[str] = set()
-        for pattern in patterns:
-            matches = fnmatch.filter(ids, pattern)
-            if not matches:
-                raise DatasetError(_unknown_instance(pattern, ids, self.source))
-            wanted.update(matches)
-        rows = [row for row in self.rows if row.instance_id in wanted]
-        return Dataset(self.source, self.revision, rows)
+        return self.selected(Selection(ids=patterns))
+
+    def selected(self, selection: Selection) -> "Dataset[AnyRow]":
+        """What `selection` leaves. Raises DatasetError where that is nothing."""
+        return dataclasses.replace(self, rows=selection.of(self.rows, self.source))
+
+    def of(self, row_class: type[Row] | type[ProRow]) -> "Dataset[Any]":
+        """The same dataset for code that knows one kind of row only. Raises DatasetError for the other kind."""
+        if self.kind != row_class.kind:
+            message = f"{self.source} holds rows of {self.kind}, and here only those of {row_class.kind} can be used"
+            raise DatasetError(message)
+        return self
 
 
-def load_dataset(source: str) -> Dataset:
-    """Load a Parquet, JSON or JSON Lines file, or a dataset by name. Raises DatasetError."""
-    path = Path(source)
-    if source in NAMES:
-        records, revision = _from_hub(NAMES[source])
-    elif path.is_file():
-        records, revision = _from_file(path), None
-    elif path.exists() or path.suffix or "/" in source:
-        message = f"there is no dataset file {source}"
-        raise DatasetError(message)
-    else:
-        message = f"{source!r} is no dataset: give a .parquet, .json or .jsonl file, or a name ({', '.join(NAMES)})"
-        raise DatasetError(message)
-    rows = [_row(record, number, source) for number, record in enumerate(records, 1)]
+def load_dataset(
+    source: str, *, tell: Callable[[str], None] = lambda _: None, complete_from: str | None = None
+) -> Dataset[Any]:
+    """Load a Parquet, JSON or JSON Lines file, or a dataset of the Hub, by a short name or by its own.
+
+    `tell` hears what a person should know of where the rows came from. Rows of swebench 4.x take the columns that they
+    lack from the dataset `complete_from`. Which kind of rows came is in `Dataset.kind`. Raises DatasetError.
+    """
+    records, revision = _records(source, tell)
+    if complete_from:
+        newer = load_dataset(complete_from, tell=tell).of(Row)
+        records = completed(records, newer.rows, complete_from)
+    rows = [instance(record, number, source) for number, record in enumerate(records, 1)]
+    _check(rows, source)
+    _tell_images(records, rows, tell)
+    is_file = isinstance(locate(source), Path)
+    return Dataset(source if is_file else source.partition("@")[0], revision, rows)
+
+
+def _records(source: str, tell: Callable[[str], None]) -> tuple[list[Any], str | None]:
+    place = locate(source)
+    if isinstance(place, Path):
+        return read_records(place), None
+    loaded = load_from_hub(place, tell)
+    return loaded.records, loaded.revision
+
+
+def _check(rows: Sequence[Instance], source: str) -> None:
     if not rows:
         message = f"{source} holds no rows"
         raise DatasetError(message)
-    if len({row.instance_id for row in rows}) < len(rows):
-        message = f"{source} holds an instance twice"
+    seen: set[str] = set()
+    for row in rows:
+        if row.instance_id in seen:
+            message = f"{source} holds an instance twice: {row.instance_id}"
+            raise DatasetError(message)
+        seen.add(row.instance_id)
+    if len({row.kind for row in rows}) > 1:
+        message = f"{source} holds rows of SWE-bench and of SWE-bench Pro: give a file of each"
         raise DatasetError(message)
-    return Dataset(source, revision, rows)
 
 
-def _from_file(path: Path) -> list[Any]:
-    try:
-        if path.suffix == ".parquet":
-            from pyarrow import parquet
-
-            return parquet.read_table(path).to_pylist()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-        text = path.read_text("utf-8")
-        if path.suffix == ".jsonl":
-            return [json.loads(line) for line in text.split("\n") if line.strip()]
-        records: Any = json.loads(text)
-    except (ValueError, OSError) as error:
-        message = f"{path} cannot be read as a dataset: {error}"
-        raise DatasetError(message) from error
-    if not isinstance(records, list):
-        message = f"{path} is no dataset: it holds no list of rows"
-        raise DatasetError(message)
-    return cast("list[Any]", records)
-
-
-def _from_hub(name: str) -> tuple[list[Any], str | None]:
-    import datasets
-
-    try:
-        loaded = cast("Any", datasets.load_dataset(name, split="test"))  # pyright: ignore[reportUnknownMemberType]
-    except Exception as error:  # the library raises what its many layers raise
-        message = (
-            f"the dataset {name} cannot be had from the hub: {error}\n"
-            "Without a network, give a file: --dataset PATH (.parquet, .json or .jsonl)"
-        )
-        raise DatasetError(message) from error
-    return list(loaded), next(iter(loaded.info.download_checksums or {}), None)
-
-
-def _row(record: Any, number: int, source: str) -> Row:
-    try:
-        return Row.model_validate(record)
-    except ValidationError as error:
-        problems = ", ".join(
-            f"{problem['loc'][0] if problem['loc'] else 'it'}: {problem['msg']}" for problem in error.errors()
-        )
-        message = f"row {number} of {source} is no SWE-bench instance ({problems})"
-        raise DatasetError(message) from error
-
-
-def _unknown_instance(pattern: str, ids: Sequence[str], source: str) -> str:
-    close = get_close_matches(pattern, ids, n=3)
-    hint = f"; close to it: {', '.join(close)}" if close else ""
-    return f"no instance of {source} matches {pattern!r}{hint}"
+def _tell_images(records: Sequence[Any], rows: Sequence[Row | ProRow], tell: Callable[[str], None]) -> None:
+    renamed = [row for record, row in zip(records, rows, strict=True) if row.image != record.get("image", row.image)]
+    if renamed:
+        tell(f"{len(renamed)} rows name an image without a namespace; taken instead: {renamed[0].image} and its like")

@@ -69,7 +69,7 @@ class Interpreter:
 def load_row(dataset: Path, instance: str) -> Row:
     """Find one instance in a file of SWE-bench rows."""
     try:
-        rows = load_dataset(str(dataset)).select([instance]).rows
+        rows = load_dataset(str(dataset)).of(Row).select([instance]).rows
     except DatasetError as error:
         raise PreparationError(str(error), usage=True) from error
     if len(rows) > 1:

@@ -2,11 +2,10 @@
 
 import json
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import pyarrow
 import pytest
-from pyarrow import parquet
+from dataset_desk import write
 
 from evals.swebench.dataset import Dataset, DatasetError, Row, load_dataset
 
@@ -19,17 +18,6 @@ def row(instance_id: str = "demo__one-1", **changes: Any) -> dict[str, Any]:
         "eval_type": "pass_and_fail", "difficulty": "easy",
     }  # fmt: skip
     return {**columns, **changes}
-
-
-def write(path: Path, rows: list[dict[str, Any]]) -> str:
-    if path.suffix == ".parquet":
-        table = cast("Any", pyarrow).Table.from_pylist(rows)
-        cast("Any", parquet).write_table(table, path)
-    elif path.suffix == ".jsonl":
-        path.write_text("".join(json.dumps(record) + "\n" for record in rows))
-    else:
-        path.write_text(json.dumps(rows))
-    return str(path)
 
 
 @pytest.mark.parametrize("name", ["rows.parquet", "rows.json", "rows.jsonl"])

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unbroken.commands import options
+from unbroken.commands import options, records
 from unbroken.commands.clean import clean
 from unbroken.commands.containers import PRESET_PARTS, Containers
 from unbroken.commands.option_groups import GroupedCommand, with_groups
+from unbroken.commands.task_selection import TaskSelection
 
 if TYPE_CHECKING:
     from agent.profiles.settings import Settings
@@ -70,10 +71,14 @@ def demo(
 @with_groups
 def swebench(
     *,
-    dataset: Annotated[str, typer.Option(help="verified, or a .parquet, .json or .jsonl file of rows.")],
-    instances: Annotated[
-        str, typer.Option(help="Instance ids, separated by commas; * and ? stand for any text. All unless given.")
-    ] = "",
+    dataset: Annotated[
+        str,
+        typer.Option(
+            help="verified, lite, full, multilingual, a dataset of the hub (OWNER/NAME, OWNER/NAME@REVISION), or a "
+            ".parquet, .json or .jsonl file of rows."
+        ),
+    ],
+    tasks: TaskSelection,
     agent: Annotated[
         str | None,
         typer.Option(
@@ -99,7 +104,7 @@ def swebench(
     import asyncio
 
     from evals.run import RunSettings
-    from evals.swebench.dataset import load_dataset
+    from evals.swebench.dataset import Row
 
     settings = asked.settings(
         {"agent": AGENTS, "attempts": None, **PRESET_PARTS},
@@ -110,12 +115,14 @@ def swebench(
     setup = _Setup(asked, settings, allow_lost_thinking=allow_lost_thinking)
     setup.check()
     sandbox = containers.options(settings, network="none")
-    selected = load_dataset(dataset).select([name.strip() for name in instances.split(",") if name.strip()])
+    selected = tasks.load(dataset, _tell).of(Row)
     run_settings = RunSettings(concurrency, verifications, sandbox, options.secrets(asked), tries=tries)
     code = asyncio.run(_swebench(selected, setup, options.runs_directory(runs), run_settings))
     raise typer.Exit(code)
 
 
+application.command()(records.audit)
+application.command()(records.export)
 application.command()(clean)
 
 
@@ -145,9 +152,8 @@ class _Setup:
 async def _swebench(dataset: "Dataset", setup: _Setup, runs: Path, settings: "RunSettings") -> int:
     await _check_engine(settings.sandbox)
     async with _agent(setup.agent, setup.asked.backend, setup) as task_agent:
-        name = Path(dataset.source).stem
         settings = await _examined(task_agent, settings, allow_lost_thinking=setup.allow_lost_thinking)
-        run_id, result = await _run(f"swebench:{name}", dataset, task_agent, runs, setup.attempts, settings)
+        run_id, result = await _run(f"swebench:{dataset.name}", dataset, task_agent, runs, setup.attempts, settings)
     typer.echo(f"\nresults show {run_id}" + _runs_option(runs))
     return _exit_code(result)
 
@@ -234,6 +240,10 @@ async def _run(
         typer.echo(f"removed what dead runs had left: {result.reaped}", err=True)
     for warning in result.warnings:
         _tell(warning)
+    for (task_id, attempt), rules in sorted(result.flagged.items()):
+        _tell(
+            f"flagged: {task_id}, attempt {attempt}: {', '.join(rules)} (`evals audit {manifest.run_id}` shows where)"
+        )
     for reason in result.leftovers:
         _tell(f"left behind, for `evals clean` to remove: {reason}")
     return manifest.run_id, result
