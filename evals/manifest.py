@@ -13,9 +13,9 @@ from tools.toolset import make_toolset, toolset_sha256
 
 
 def make_manifest(
-    run_id: str, benchmark: str, dataset: Dataset, agent: TaskAgent, attempts: int, sandbox: SandboxOptions
+    run_id: str, benchmark: str, dataset: Dataset, agent: TaskAgent | str, attempts: int, sandbox: SandboxOptions
 ) -> Manifest:
-    """The manifest of a run of `agent` on `dataset`."""
+    """The manifest of a run of `agent` on `dataset`; of an agent that is none of ours there is a name alone."""
     model = agent if isinstance(agent, ModelAgent) else None
     return Manifest(
         run_id=run_id,
@@ -27,7 +27,7 @@ def make_manifest(
             task_ids=[row.instance_id for row in dataset.rows],
         ),
         attempts=attempts,
-        agent=_model_agent(model) if model else AgentDescription(name=agent.name),
+        agent=_model_agent(model) if model else AgentDescription(name=agent if isinstance(agent, str) else agent.name),
         backend=model.backend.description if model else None,
         prices=model.prices if model else None,
         limits=model.limits if model else LimitsDescription(),

@@ -10,13 +10,8 @@ an image that is not there, a fault of ours; and of a backend, the client has tr
 import asyncio
 import contextlib
 import json
-import os
-import platform
-import subprocess
-import time
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Sequence
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from concurrent.futures import Future
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,17 +21,17 @@ from evals.agents import TaskAgent
 from evals.audit.record import audit_try
 from evals.engine_watch import EngineWatch
 from evals.janitor import Janitor
+from evals.session import describe_session
 from evals.swebench.dataset import Row
-from evals.swebench.grading import Grader
+from evals.swebench.grading import open_grader
 from evals.swebench.verifier import OfficialVerifier
 from evals.trial import AgentPhase, Harvest, Report, close_try, judge, not_judged
 from results.record_files import DamagedFileError
 from results.records.doctor import DoctorReport
-from results.records.manifest import SessionRecord
 from results.records.outcome import Outcome
 from results.records.verdict import Verdict
 from results.run_directory import RunDirectory, TrialDirectory, TryDirectory
-from runners.docker_engine import connect, engine_version
+from runners.docker_engine import connect
 from runners.networks import open_network
 from runners.reaper import Reaping, reap_beside, remove_containers
 from runners.sandbox_options import SandboxOptions
@@ -197,8 +192,10 @@ async def carry_out(
     """
     run_id, janitor = run.manifest.run_id, Janitor()
     with contextlib.closing(await asyncio.to_thread(connect)) as client:
-        async with _grader() as grader, open_network(client, settings.sandbox, run=run_id) as network:
-            run.append_session(_session(run, settings, engine_version(client)))
+        async with open_grader() as grader, open_network(client, settings.sandbox, run=run_id) as network:
+            run.append_session(
+                describe_session(run, client, settings.concurrency, settings.doctor, settings.allow_lost_thinking)
+            )
             phase = AgentPhase(client, agent, janitor, network, run_id, settings.secrets)
             verifier = OfficialVerifier(client, grader, janitor, run_id)
             execution = _Execution(run, rows, phase, verifier, settings, report, EngineWatch())
@@ -245,15 +242,6 @@ async def _reaped(reaping: "Future[Reaping]") -> str:
     return ""
 
 
-@asynccontextmanager
-async def _grader() -> AsyncGenerator[Grader]:
-    grader = await Grader.start()
-    try:
-        yield grader
-    finally:
-        await grader.close()
-
-
 async def _in_task(work: Coroutine[Any, Any, T], those: set[asyncio.Task[Any]]) -> T:
     """Await `work` in a task of its own among `those`, so that an interrupt reaches it alone."""
     task = asyncio.create_task(work)
@@ -276,32 +264,3 @@ def _on_interrupt(handler: Callable[[], None]) -> Generator[None]:
         with contextlib.suppress(NotImplementedError, RuntimeError):
             for number in SIGNALS:
                 loop.remove_signal_handler(number)
-
-
-def _session(run: RunDirectory, settings: RunSettings, engine: str) -> SessionRecord:
-    return SessionRecord(
-        started=time.time(),
-        manifest_sha256=run.manifest.sha256(),
-        machine=f"{platform.platform()}, {os.cpu_count()} cores",
-        python=platform.python_version(),
-        engine=engine,
-        commit=_commit(),
-        concurrency=settings.concurrency,
-        doctor=settings.doctor,
-        allow_lost_thinking=settings.allow_lost_thinking,
-    )
-
-
-def _commit() -> str | None:
-    """The commit that the harness runs from, with `+` for changes on top; None for an installed package."""
-    root = Path(__file__).resolve().parent.parent
-    if not (root / ".git").exists():
-        return None
-    try:
-        head = subprocess.run(["git", "-C", root, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
-        status = subprocess.run(
-            ["git", "-C", root, "status", "--porcelain"], capture_output=True, text=True, check=True
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return head.stdout.strip() + ("+" if status.stdout.strip() else "")

@@ -142,9 +142,9 @@ async def judge(
     found: Verdict | None = None
     if harvest.patch is not None and harvest.can_be_judged:
         try:
-            outcome, found = await _judged(verifier, row, trial, directory, harvest)
+            outcome, found = await judge_once(verifier, row, trial, directory, harvest)
             while outcome.error == "verifier" and await again():
-                outcome, found = await _judged(verifier, row, trial, directory, harvest)
+                outcome, found = await judge_once(verifier, row, trial, directory, harvest)
         except asyncio.CancelledError:
             outcome = not_judged(harvest.outcome)
     close_try(trial, directory, harvest, outcome)
@@ -176,9 +176,10 @@ Report = Callable[[TrialDirectory, Outcome, Verdict | None], None]
 """Told of each trial that is over."""
 
 
-async def _judged(
+async def judge_once(
     verifier: OfficialVerifier, row: Row, trial: TrialDirectory, directory: TryDirectory, harvest: Harvest
 ) -> tuple[Outcome, Verdict | None]:
+    """Append the verdict on a patch, or say in the outcome why there is none."""
     assert harvest.patch is not None
     number = trial.next_verdict_number()
     started = time.time()

@@ -5,6 +5,8 @@ import importlib.metadata
 import json
 import os
 import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +75,16 @@ class Grader:
             message = f"swebench's grading failed: {response['error']}"
             raise GraderError(message)
         return response["answer"]
+
+
+@asynccontextmanager
+async def open_grader() -> AsyncGenerator[Grader]:
+    """A grader for as long as it is needed."""
+    grader = await Grader.start()
+    try:
+        yield grader
+    finally:
+        await grader.close()
 
 
 async def _start_process() -> asyncio.subprocess.Process:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unbroken.commands import options, records
+from unbroken.commands import grade, options, records
 from unbroken.commands.clean import clean
 from unbroken.commands.containers import PRESET_PARTS, Containers
 from unbroken.commands.option_groups import GroupedCommand, with_groups
@@ -121,6 +121,7 @@ def swebench(
     raise typer.Exit(code)
 
 
+grade.register(application)
 application.command()(records.audit)
 application.command()(records.export)
 application.command()(clean)

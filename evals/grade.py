@@ -1,0 +1,146 @@
+"""Judges patches that are there already: predictions of any tool, as a run of their own, or those of a run once more.
+
+No agent works, and nothing that was recorded changes: a verdict is added to those that a trial has.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from evals.engine_watch import EngineWatch
+from evals.janitor import Janitor
+from evals.session import describe_session
+from evals.swebench.dataset import Row
+from evals.swebench.grading import open_grader
+from evals.swebench.verifier import OfficialVerifier
+from evals.trial import Harvest, Report, close_try, judge_once
+from results.records.outcome import Outcome
+from results.records.verdict import Verdict
+from results.run_directory import RunDirectory, TrialDirectory, TryDirectory
+from runners.docker_engine import ImageUnavailableError, connect, ensure_image, in_thread
+from runners.reaper import reap_beside, remove_containers
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+MISSING = "the predictions say nothing of this task"
+
+
+@dataclass
+class GradeResult:
+    """How it ended."""
+
+    judged: int = 0
+    errors: int = 0
+    leftovers: list[str] = field(default_factory=list[str])
+    """Why containers could not be removed."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """A patch that is to be judged."""
+
+    row: Row
+    trial: TrialDirectory
+    directory: TryDirectory
+    patch: bytes
+    outcome: Outcome
+
+
+@dataclass
+class _Grading:
+    client: "DockerClient"
+    verifier: OfficialVerifier
+    report: Report
+    at_once: asyncio.Semaphore
+    tries: int
+    engine: EngineWatch = field(default_factory=EngineWatch)
+    result: GradeResult = field(default_factory=GradeResult)
+
+    async def judge(self, work: Work) -> tuple[Harvest, Outcome]:
+        async with self.at_once:
+            harvest, outcome, verdict = await self._judge(work)
+        self.result.errors += outcome.error is not None
+        self.result.judged += verdict is not None
+        with contextlib.suppress(OSError):  # who watched has gone away
+            self.report(work.trial, outcome, verdict)
+        return harvest, outcome
+
+    async def _judge(self, work: Work) -> tuple[Harvest, Outcome, Verdict | None]:
+        harvest = Harvest(work.outcome, work.patch, None, time.time())
+        try:
+            image_id = await in_thread(ensure_image, self.client, work.row.image) if work.patch.strip() else None
+        except ImageUnavailableError as error:
+            return harvest, work.outcome.model_copy(update={"error": "image", "detail": str(error)}), None
+        harvest = Harvest(work.outcome, work.patch, image_id, harvest.started)
+        for left in reversed(range(self.tries)):
+            outcome, verdict = await judge_once(self.verifier, work.row, work.trial, work.directory, harvest)
+            if outcome.error != "verifier" or not left or not await self.engine.answers():
+                return harvest, outcome, verdict
+        raise AssertionError  # the last one returns
+
+
+async def grade(
+    run: RunDirectory, predictions: Sequence[tuple[Row, bytes | None]], report: Report, *, at_once: int, tries: int
+) -> GradeResult:
+    """Judge a patch for each row; a row without one counts as not resolved.
+
+    Raises EngineUnavailableError when there is no Docker engine.
+    """
+    async with _opened(run, report, at_once, tries) as grading, asyncio.TaskGroup() as group:
+        for row, patch in predictions:
+            group.create_task(_grade_one(grading, run, row, patch))
+    return grading.result
+
+
+async def regrade(
+    run: RunDirectory, rows: Mapping[str, Row], report: Report, *, at_once: int, tries: int
+) -> GradeResult:
+    """Judge the patches of a run once more; trials of tasks that are not in `rows` are left alone.
+
+    Raises EngineUnavailableError when there is no Docker engine.
+    """
+    async with _opened(run, report, at_once, tries) as grading, asyncio.TaskGroup() as group:
+        for trial in run.trials():
+            if trial.task_id in rows and (work := _work_of(trial, rows[trial.task_id])):
+                group.create_task(grading.judge(work))
+    return grading.result
+
+
+async def _grade_one(grading: _Grading, run: RunDirectory, row: Row, patch: bytes | None) -> None:
+    trial = run.trial(row.instance_id, 1)
+    directory = trial.start_try()
+    directory.write_patch(patch or b"")
+    outcome = Outcome(exit="submitted", detail=MISSING if patch is None else "")
+    harvest, outcome = await grading.judge(Work(row, trial, directory, patch or b"", outcome))
+    close_try(trial, directory, harvest, outcome)
+
+
+def _work_of(trial: TrialDirectory, row: Row) -> Work | None:
+    """What the last try left that was harvested, whatever came of its verification."""
+    for directory in reversed(trial.tries()):
+        end = directory.end()
+        if end and directory.patch_path.exists() and end.outcome.error in (None, "verifier", "cancelled"):
+            outcome = end.outcome.model_copy(update={"error": None})
+            return Work(row, trial, directory, directory.patch_path.read_bytes(), outcome)
+    return None
+
+
+@asynccontextmanager
+async def _opened(run: RunDirectory, report: Report, at_once: int, tries: int) -> AsyncGenerator[_Grading]:
+    run_id, janitor = run.manifest.run_id, Janitor()
+    with contextlib.closing(await asyncio.to_thread(connect)) as client:
+        async with open_grader() as grader:
+            run.append_session(describe_session(run, client, at_once))
+            verifier = OfficialVerifier(client, grader, janitor, run_id)
+            grading = _Grading(client, verifier, report, asyncio.Semaphore(at_once), tries)
+            reap_beside(client)
+            try:
+                yield grading
+            finally:
+                failures = [str(failure) for failure in await janitor.finish()]
+                grading.result.leftovers = failures + await asyncio.to_thread(remove_containers, client, run_id)

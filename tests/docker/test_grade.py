@@ -1,0 +1,78 @@
+"""Verdicts on patches that are there already: of any tool, and of a run once more."""
+
+import json
+from pathlib import Path
+
+from real_things import VENV, Console
+
+from evals.swebench.dataset import Row
+from results.run_directory import list_runs
+from results.score import score, trial_results
+
+EVALS = str(VENV / "bin" / "evals")
+UNAPPLIABLE = "diff --git a/no.py b/no.py\n--- a/no.py\n+++ b/no.py\n@@ -1 +1 @@\n-not there\n+nor here\n"
+
+
+def test_predictions_of_any_tool_are_judged_and_judged_again(
+    console: Console, demo_rows: dict[str, Row], tmp_path: Path
+) -> None:
+    names = ("lapse", "tally", "calends", "encore")
+    rows, runs = [demo_rows[name] for name in names], tmp_path / "runs"
+    dataset, predictions = tmp_path / "rows.json", tmp_path / "preds.jsonl"
+    dataset.write_text(json.dumps([row.model_dump(mode="json") for row in rows]), "utf-8")
+    patches = {"lapse": demo_rows["lapse"].patch, "tally": UNAPPLIABLE, "calends": ""}
+    predictions.write_text(
+        "".join(
+            json.dumps(
+                {"instance_id": demo_rows[name].instance_id, "model_name_or_path": "a/tool", "model_patch": patch}
+            )
+            + "\n"
+            for name, patch in patches.items()
+        ),
+        "utf-8",
+    )
+    command = [EVALS, "grade", "--predictions", str(predictions), "--dataset", str(dataset), "--runs", str(runs)]
+    done = console.run(command)
+    assert done.code == 0, done.err
+    assert "4 tasks, 1 of them without a prediction" in done.out
+    (run,) = list_runs(runs).found
+    assert run.manifest.agent.name == "a/tool"
+    verdicts = {trial.task_id: trial.verdicts()[-1] for trial in run.trials()}
+    found = {name: verdicts[demo_rows[name].instance_id] for name in names}
+    assert {name: (one.status, one.resolved) for name, one in found.items()} == {
+        "lapse": ("graded", True),
+        "tally": ("patch_failed", False),
+        "calends": ("empty_patch", False),
+        "encore": ("empty_patch", False),
+    }
+    assert (score(trial_results(run)).n, score(trial_results(run)).errors) == (4, 0)
+    assert console.run([str(VENV / "bin" / "results"), "show", run.manifest.run_id, "--runs", str(runs)]).code == 0
+
+    before = {
+        path: path.read_bytes() for path in run.path.rglob("*") if path.is_file() and path.name != "sessions.jsonl"
+    }
+    again = console.run([EVALS, "regrade", run.manifest.run_id, "--runs", str(runs)])
+    assert again.code == 0, again.err
+    assert {path: path.read_bytes() for path in before} == before
+    for trial in run.trials():
+        first, second = trial.verdicts()
+        assert (first.number, second.number) == (1, 2)
+        assert (first.status, first.resolved) == (second.status, second.resolved)
+
+
+def test_tasks_that_are_others_by_now_are_not_judged_again(
+    console: Console, demo_rows: dict[str, Row], tmp_path: Path
+) -> None:
+    row, runs, dataset = demo_rows["lapse"], tmp_path / "runs", tmp_path / "rows.json"
+    predictions = tmp_path / "preds.json"
+    dataset.write_text(json.dumps([row.model_dump(mode="json")]), "utf-8")
+    predictions.write_text(json.dumps({row.instance_id: {"instance_id": row.instance_id, "patch": ""}}), "utf-8")
+    command = [EVALS, "grade", "--predictions", str(predictions), "--dataset", str(dataset), "--runs", str(runs)]
+    assert console.run(command).code == 0
+    (run,) = list_runs(runs).found
+    dataset.write_text(json.dumps([row.model_dump(mode="json") | {"eval_script": "true"}]), "utf-8")
+    again = console.run([EVALS, "regrade", run.manifest.run_id, "--runs", str(runs)])
+    assert again.code == 2
+    assert "no longer holds the tasks" in " ".join(again.err.split())
+    (trial,) = run.trials()
+    assert len(trial.verdicts()) == 1

@@ -1,0 +1,135 @@
+"""`evals grade` and `evals regrade`: verdicts on patches that are there already."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from unbroken.commands import options
+from unbroken.commands.option_groups import GroupedCommand, with_groups
+from unbroken.commands.task_selection import TaskSelection
+
+if TYPE_CHECKING:
+    from evals.grade import GradeResult
+    from evals.swebench.dataset import Dataset, Row
+    from results.records.outcome import Outcome
+    from results.records.verdict import Verdict
+    from results.run_directory import RunDirectory, TrialDirectory
+
+DONE, ERROR = 0, 1
+AtOnce = Annotated[int, typer.Option("--verifications", min=1, help="Patches that are judged at the same time.")]
+Tries = Annotated[int, typer.Option(min=1, metavar="N", help="Tries at a verdict, the first included.")]
+
+
+def register(application: typer.Typer) -> None:
+    """Add both commands."""
+    application.command(cls=GroupedCommand)(grade)
+    application.command()(regrade)
+
+
+@with_groups
+def grade(
+    *,
+    predictions: Annotated[Path, typer.Option(metavar="FILE", help="JSON or JSON Lines, of swebench or of Pro.")],
+    dataset: Annotated[str, typer.Option(help="As for `evals swebench`. All of its tasks count, predicted or not.")],
+    tasks: TaskSelection,
+    runs: options.Runs = None,
+    verifications: AtOnce = 2,
+    tries: Tries = 2,
+) -> None:
+    """Judge the predictions of any tool, and record them as a run. A task without one counts as not resolved.
+
+    Exit: 0 every task has a verdict, 1 some have none, 2 usage.
+    """
+    import asyncio
+
+    from evals.grade import grade as grade_predictions
+    from evals.manifest import make_manifest
+    from evals.swebench.dataset import Row
+    from evals.swebench.predictions import pair, read_predictions
+    from results.run_directory import RunDirectory, new_run_id
+    from runners.sandbox_options import SandboxOptions
+
+    selected = tasks.load(dataset, _tell).of(Row)
+    found = read_predictions(predictions)
+    paired = pair(selected, found)
+    who = next((one.model for one in found.values() if one.model), None) or predictions.stem
+    label = f"swebench:{selected.name}-{who.rpartition('/')[2]}"
+    manifest = make_manifest(new_run_id(label), f"swebench:{selected.name}", selected, who, 1, SandboxOptions())
+    run = RunDirectory.create(options.runs_directory(runs), manifest)
+    typer.echo(f"run {manifest.run_id}: {len(selected.rows)} tasks, {len(paired.missing)} of them without a prediction")
+    works = [(row, prediction.patch if prediction else None) for row, prediction in paired.rows]
+    result = asyncio.run(grade_predictions(run, works, _Progress(len(works)), at_once=verifications, tries=tries))
+    raise typer.Exit(_told(result))
+
+
+def regrade(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="An id, its beginning or end, or the path of a folder.")],
+    *,
+    dataset: Annotated[
+        str | None, typer.Option(help="Where the tasks are now, if they are no longer where the run had them from.")
+    ] = None,
+    runs: options.Runs = None,
+    verifications: AtOnce = 2,
+    tries: Tries = 2,
+) -> None:
+    """Judge the patches of a run once more. Every trial gets another verdict; those that it has stay.
+
+    Exit: 0 every patch has a new verdict, 1 some have none, 2 usage.
+    """
+    import asyncio
+
+    from evals.grade import regrade as regrade_run
+    from results.run_directory import find_run
+
+    found = find_run(options.runs_directory(runs), run)
+    rows = {row.instance_id: row for row in _rows_of(found, dataset)}
+    progress = _Progress(len(found.trials()))
+    result = asyncio.run(regrade_run(found, rows, progress, at_once=verifications, tries=tries))
+    raise typer.Exit(_told(result))
+
+
+def _rows_of(run: "RunDirectory", dataset: str | None) -> "list[Row]":
+    """The tasks as the run had them. Raises DatasetError, or a usage error where they are others by now."""
+    from evals.swebench.dataset import Row, load_dataset
+    from evals.swebench.selection import Selection
+
+    benchmark = run.manifest.benchmark
+    if benchmark.name == "demo" and dataset is None:
+        from evals.demo.suite import load_rows
+
+        return [Row.model_validate(row) for row in load_rows()]
+    place = dataset or (f"{benchmark.source}@{benchmark.revision}" if benchmark.revision else benchmark.source)
+    loaded: Dataset[Row] = load_dataset(place, tell=_tell).of(Row).selected(Selection(ids=benchmark.task_ids))
+    if loaded.content_sha256() != benchmark.content_sha256:
+        message = f"{place} no longer holds the tasks of the run {run.manifest.run_id}: their hash is another one"
+        raise typer.BadParameter(message, param_hint="--dataset")
+    return list(loaded.rows)
+
+
+class _Progress:
+    """Prints a line for each verdict."""
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._over = 0
+
+    def __call__(self, trial: "TrialDirectory", outcome: "Outcome", verdict: "Verdict | None") -> None:
+        from results.visible_text import visible
+
+        self._over += 1
+        judged = "no verdict" if verdict is None else "resolved" if verdict.resolved else "not resolved"
+        why = (verdict.detail if verdict else "") or outcome.detail
+        typer.echo(visible(f"[{self._over}/{self._total}] {trial.task_id}  {judged}{f' ({why})' if why else ''}"))
+
+
+def _told(result: "GradeResult") -> int:
+    for reason in result.leftovers:
+        _tell(f"left behind, for `evals clean` to remove: {reason}")
+    return ERROR if result.errors else DONE
+
+
+def _tell(text: str) -> None:
+    from results.visible_text import visible
+
+    typer.echo(visible(text), err=True)
