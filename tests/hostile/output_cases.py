@@ -62,7 +62,8 @@ CASES = [
         "seq 1 50000",
         says=("cut here",),
         then=(
-            'for f in /tmp/outputs/output-*.txt /tmp/unbroken-*/output-*.txt; do wc -l 2>/dev/null <"$f"; done | grep -x 50000',
+            "for f in /tmp/outputs/output-*.txt /tmp/unbroken-*/output-*.txt; do "
+            'wc -l 2>/dev/null <"$f"; done | grep -x 50000',
             "50000",
         ),
     ),
