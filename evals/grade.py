@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from evals.engine_watch import EngineWatch
 from evals.janitor import Janitor
+from evals.manifest import grade_network
 from evals.session import describe_session
 from evals.swebench.dataset import Row
 from evals.swebench.grading import open_grader
@@ -136,7 +137,7 @@ async def _opened(run: RunDirectory, report: Report, at_once: int, tries: int) -
     with contextlib.closing(await asyncio.to_thread(connect)) as client:
         async with open_grader() as grader:
             run.append_session(describe_session(run, client, at_once))
-            verifier = OfficialVerifier(client, grader, janitor, run_id)
+            verifier = OfficialVerifier(client, grader, janitor, run_id, network=grade_network(run.manifest))
             grading = _Grading(client, verifier, report, asyncio.Semaphore(at_once), tries)
             reap_beside(client)
             try:

@@ -6,14 +6,20 @@ from evals.agents import ModelAgent, TaskAgent
 from evals.swebench.dataset import Dataset
 from evals.swebench.grading import swebench_version
 from evals.swebench.tasks import text_sha256
-from evals.swebench.verifier import EVALUATION_TIMEOUT, NAME
+from evals.swebench.verifier import EVALUATION_TIMEOUT, NAME, Network
 from results.records.manifest import AgentDescription, BenchmarkDescription, LimitsDescription, Manifest
 from runners.sandbox_options import SandboxOptions
 from tools.toolset import make_toolset, toolset_sha256
 
 
 def make_manifest(
-    run_id: str, benchmark: str, dataset: Dataset, agent: TaskAgent | str, attempts: int, sandbox: SandboxOptions
+    run_id: str,
+    benchmark: str,
+    dataset: Dataset,
+    agent: TaskAgent | str,
+    attempts: int,
+    sandbox: SandboxOptions,
+    grade_network: Network = "bridge",
 ) -> Manifest:
     """The manifest of a run of `agent` on `dataset`; of an agent that is none of ours there is a name alone."""
     model = agent if isinstance(agent, ModelAgent) else None
@@ -34,7 +40,7 @@ def make_manifest(
         verifiers={NAME: f"swebench {swebench_version()}"},
         sandbox={
             **sandbox.description(),
-            "verifier_network": "bridge",
+            "verifier_network": grade_network,
             "verifier_timeout_seconds": EVALUATION_TIMEOUT,
         },
         harness_version=importlib.metadata.version("unbroken"),
@@ -53,3 +59,8 @@ def _model_agent(agent: ModelAgent) -> AgentDescription:
         task_prompt=prompts.task,
         task_prompt_sha256=text_sha256(prompts.task),
     )
+
+
+def grade_network(manifest: Manifest) -> Network:
+    """What the verifier's containers of a run reach."""
+    return "none" if manifest.sandbox.get("verifier_network") == "none" else "bridge"

@@ -21,10 +21,11 @@ from evals.agents import TaskAgent
 from evals.audit.record import audit_try
 from evals.engine_watch import EngineWatch
 from evals.janitor import Janitor
+from evals.manifest import grade_network
 from evals.session import describe_session
 from evals.swebench.dataset import Row
 from evals.swebench.grading import open_grader
-from evals.swebench.verifier import OfficialVerifier
+from evals.swebench.verifier import Network, OfficialVerifier
 from evals.trial import AgentPhase, Harvest, Report, close_try, judge, not_judged
 from results.record_files import DamagedFileError
 from results.records.doctor import DoctorReport
@@ -59,6 +60,8 @@ class RunSettings:
     """A person wants the run although the backend loses thinking that the agent needs."""
     tries: int = 2
     """How often a trial is tried, and the work of a try judged, while the sandbox or the verifier fails."""
+    grade_network: Network = "bridge"
+    """The verifier's, as the manifest has it."""
 
 
 @dataclass
@@ -197,7 +200,7 @@ async def carry_out(
                 describe_session(run, client, settings.concurrency, settings.doctor, settings.allow_lost_thinking)
             )
             phase = AgentPhase(client, agent, janitor, network, run_id, settings.secrets)
-            verifier = OfficialVerifier(client, grader, janitor, run_id)
+            verifier = OfficialVerifier(client, grader, janitor, run_id, network=grade_network(run.manifest))
             execution = _Execution(run, rows, phase, verifier, settings, report, EngineWatch())
             reaping = reap_beside(client)
             try:

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pytest
 from real_things import VENV, Console
 
 from evals.swebench.dataset import Row
@@ -76,3 +77,25 @@ def test_tasks_that_are_others_by_now_are_not_judged_again(
     assert "no longer holds the tasks" in " ".join(again.err.split())
     (trial,) = run.trials()
     assert len(trial.verdicts()) == 1
+
+
+@pytest.mark.parametrize("network", ["none", "bridge"])
+def test_tests_have_the_network_that_is_asked_for_and_keep_it(
+    console: Console, demo_rows: dict[str, Row], tmp_path: Path, network: str
+) -> None:
+    row, runs, dataset = demo_rows["lapse"], tmp_path / "runs", tmp_path / "rows.json"
+    looking = row.eval_script.replace("\n", "\ncat /proc/net/dev\n", 1)
+    dataset.write_text(json.dumps([row.model_dump(mode="json") | {"eval_script": looking}]), "utf-8")
+    predictions = tmp_path / "preds.json"
+    predictions.write_text(json.dumps([{"instance_id": row.instance_id, "model_patch": row.patch}]), "utf-8")
+    command = [EVALS, "grade", "--predictions", str(predictions), "--dataset", str(dataset), "--runs", str(runs)]
+    assert console.run([*command, "--grade-network", network]).code == 0
+    (run,) = list_runs(runs).found
+    assert run.manifest.sandbox["verifier_network"] == network
+    assert console.run([EVALS, "regrade", run.manifest.run_id, "--runs", str(runs)]).code == 0
+    (trial,) = run.trials()
+    assert [verdict.resolved for verdict in trial.verdicts()] == [True, True]
+    for number in (1, 2):
+        log = (trial.verdict_files(number) / "test_output.txt").read_text("utf-8")
+        assert " lo:" in log
+        assert ("eth0:" in log) == (network == "bridge")

@@ -94,6 +94,7 @@ def swebench(
     ] = None,
     concurrency: Concurrency = 4,
     verifications: Annotated[int, typer.Option(min=1, help="Trials that are judged at the same time.")] = 2,
+    grade_network: grade.GradeNetwork = "bridge",
     tries: Tries = 2,
     allow_lost_thinking: AllowLostThinking = False,
 ) -> None:
@@ -116,7 +117,9 @@ def swebench(
     setup.check()
     sandbox = containers.options(settings, network="none")
     selected = tasks.load(dataset, _tell).of(Row)
-    run_settings = RunSettings(concurrency, verifications, sandbox, options.secrets(asked), tries=tries)
+    run_settings = RunSettings(
+        concurrency, verifications, sandbox, options.secrets(asked), tries=tries, grade_network=grade_network
+    )
     code = asyncio.run(_swebench(selected, setup, options.runs_directory(runs), run_settings))
     raise typer.Exit(code)
 
@@ -230,7 +233,9 @@ async def _run(
     from results.run_directory import RunDirectory, new_run_id
 
     label = f"{benchmark}-{_label(agent)}"
-    manifest = make_manifest(new_run_id(label), benchmark, dataset, agent, attempts, settings.sandbox)
+    manifest = make_manifest(
+        new_run_id(label), benchmark, dataset, agent, attempts, settings.sandbox, settings.grade_network
+    )
     run = RunDirectory.create(runs, manifest)
     total = len(dataset.rows) * attempts
     typer.echo(f"run {manifest.run_id}: {total} trials, {_who(agent)}")

@@ -1,7 +1,7 @@
 """`evals grade` and `evals regrade`: verdicts on patches that are there already."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 DONE, ERROR = 0, 1
 AtOnce = Annotated[int, typer.Option("--verifications", min=1, help="Patches that are judged at the same time.")]
+GradeNetwork = Annotated[
+    Literal["bridge", "none"],
+    typer.Option("--grade-network", help="What the verifier's containers reach; none is for images that lack nothing."),
+]
 Tries = Annotated[int, typer.Option(min=1, metavar="N", help="Tries at a verdict, the first included.")]
 
 
@@ -34,6 +38,7 @@ def grade(
     dataset: Annotated[str, typer.Option(help="As for `evals swebench`. All of its tasks count, predicted or not.")],
     tasks: TaskSelection,
     runs: options.Runs = None,
+    grade_network: GradeNetwork = "bridge",
     verifications: AtOnce = 2,
     tries: Tries = 2,
 ) -> None:
@@ -55,7 +60,9 @@ def grade(
     paired = pair(selected, found)
     who = next((one.model for one in found.values() if one.model), None) or predictions.stem
     label = f"swebench:{selected.name}-{who.rpartition('/')[2]}"
-    manifest = make_manifest(new_run_id(label), f"swebench:{selected.name}", selected, who, 1, SandboxOptions())
+    manifest = make_manifest(
+        new_run_id(label), f"swebench:{selected.name}", selected, who, 1, SandboxOptions(), grade_network
+    )
     run = RunDirectory.create(options.runs_directory(runs), manifest)
     typer.echo(f"run {manifest.run_id}: {len(selected.rows)} tasks, {len(paired.missing)} of them without a prediction")
     works = [(row, prediction.patch if prediction else None) for row, prediction in paired.rows]
