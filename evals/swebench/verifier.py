@@ -78,6 +78,10 @@ class OfficialVerifier:
         """
         if not patch.strip():
             return Judgement("empty_patch", resolved=False, detail="the patch is empty, so no test was run", report={})
+        return await self.judge_anything(row, patch, files)
+
+    async def judge_anything(self, row: Row, patch: bytes, files: Path) -> Judgement:
+        """As `judge`, but run the tests for an empty patch too: whether nothing at all solves the task."""
         settings = ContainerSettings(
             image=row.image,
             directory=DIRECTORY,
@@ -97,14 +101,8 @@ class OfficialVerifier:
             self.janitor.close(sandbox)
 
     async def _judge_in(self, sandbox: Sandbox, row: Row, patch: bytes, files: Path) -> Judgement:
-        await sandbox.write_bytes(_PATCH, patch)
-        applied = await sandbox.exec(_APPLY.format(patch=_PATCH), timeout=_APPLY_TIMEOUT)
-        if applied.timed_out or (applied.exit_code or 0) >= _ENDED_BY_A_SIGNAL:
-            message = f"applying the patch was broken off (exit {applied.exit_code})"
-            raise SandboxError(message)
-        if applied.exit_code != 0:
-            (files / "apply_output.txt").write_bytes(applied.output)
-            return Judgement("patch_failed", resolved=False, detail="the patch does not apply", report={})
+        if patch.strip() and (failed := await _apply(sandbox, patch, files)):
+            return failed
         script = await self.grader.eval_script(row)
         (files / "eval.sh").write_text(script, "utf-8")
         await sandbox.write_bytes(_SCRIPT, script.encode())
@@ -121,6 +119,18 @@ class OfficialVerifier:
         report = await self.grader.report(row, patch.decode("utf-8", "replace"), log)
         (files / "report.json").write_text(json.dumps({row.instance_id: report}, indent=4), "utf-8")
         return _judgement(report)
+
+
+async def _apply(sandbox: Sandbox, patch: bytes, files: Path) -> Judgement | None:
+    await sandbox.write_bytes(_PATCH, patch)
+    applied = await sandbox.exec(_APPLY.format(patch=_PATCH), timeout=_APPLY_TIMEOUT)
+    if applied.timed_out or (applied.exit_code or 0) >= _ENDED_BY_A_SIGNAL:
+        message = f"applying the patch was broken off (exit {applied.exit_code})"
+        raise SandboxError(message)
+    if applied.exit_code == 0:
+        return None
+    (files / "apply_output.txt").write_bytes(applied.output)
+    return Judgement("patch_failed", resolved=False, detail="the patch does not apply", report={})
 
 
 def verdict(

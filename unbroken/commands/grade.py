@@ -1,4 +1,4 @@
-"""`evals grade` and `evals regrade`: verdicts on patches that are there already."""
+"""`evals grade`, `evals regrade` and `evals validate`: verdicts on patches that are there already."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -13,10 +13,12 @@ if TYPE_CHECKING:
     from evals.grade import GradeResult
     from evals.swebench.dataset import Dataset, Row
     from results.records.outcome import Outcome
+    from results.records.reliability import TaskReliability
     from results.records.verdict import Verdict
     from results.run_directory import RunDirectory, TrialDirectory
 
 DONE, ERROR = 0, 1
+_NAMED = 5
 AtOnce = Annotated[int, typer.Option("--verifications", min=1, help="Patches that are judged at the same time.")]
 GradeNetwork = Annotated[
     Literal["bridge", "none"],
@@ -26,9 +28,10 @@ Tries = Annotated[int, typer.Option(min=1, metavar="N", help="Tries at a verdict
 
 
 def register(application: typer.Typer) -> None:
-    """Add both commands."""
+    """Add the commands."""
     application.command(cls=GroupedCommand)(grade)
     application.command()(regrade)
+    application.command(cls=GroupedCommand)(validate)
 
 
 @with_groups
@@ -94,6 +97,50 @@ def regrade(
     progress = _Progress(len(found.trials()))
     result = asyncio.run(regrade_run(found, rows, progress, at_once=verifications, tries=tries))
     raise typer.Exit(_told(result))
+
+
+@with_groups
+def validate(
+    *,
+    dataset: Annotated[str, typer.Option(help="As for `evals swebench`.")],
+    tasks: TaskSelection,
+    output: Annotated[Path, typer.Option(help="The file of what was found; `--tasks` takes its reliable set.")],
+    repeat: Annotated[int, typer.Option(min=1, metavar="N", help="How often each is judged.")] = 3,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds that the tests of a task may take.")] = 1800,
+    grade_network: GradeNetwork = "bridge",
+    verifications: AtOnce = 2,
+    force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
+) -> None:
+    """Find the tasks that can be believed: gold is always resolved, and nothing at all never.
+
+    Exit: 0 all are reliable, 1 some are not, 2 usage.
+    """
+    import asyncio
+
+    from evals.swebench.dataset import Row
+    from evals.validate import ValidationSettings
+    from evals.validate import validate as validate_tasks
+    from results.record_files import encode
+    from results.whole_files import write_whole
+
+    if output.exists() and not force:
+        message = f"there is a {output} already; --force replaces it"
+        raise typer.BadParameter(message, param_hint="--output")
+    selected = tasks.load(dataset, _tell).of(Row)
+    settings = ValidationSettings(repeat, verifications, timeout, grade_network)
+    found = asyncio.run(validate_tasks(selected, settings, _tell_reliability))
+    write_whole(output, encode(found, indent=2) + b"\n")
+    typer.echo(f"{len(found.tasks)} of {len(found.found)} tasks are reliable: {output}")
+    raise typer.Exit(DONE if len(found.tasks) == len(found.found) else ERROR)
+
+
+def _tell_reliability(found: "TaskReliability") -> None:
+    from results.visible_text import visible
+
+    tests = [*found.flipping_tests, *found.failing_tests]
+    named = f": {', '.join(tests[:_NAMED])}{' …' if len(tests) > _NAMED else ''}" if tests else ""
+    why = f" ({found.detail})" if found.detail else ""
+    typer.echo(visible(f"{found.task_id}  {found.reliability.replace('_', ' ')}{named}{why}"))
 
 
 def _rows_of(run: "RunDirectory", dataset: str | None) -> "list[Row]":

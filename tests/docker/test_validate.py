@@ -1,0 +1,76 @@
+"""`evals validate`: tasks that cannot be believed are found, and the others can be asked for."""
+
+import itertools
+import json
+import socketserver
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from docker import DockerClient
+from real_things import VENV, Console
+
+from evals.swebench.dataset import Row
+from results.records.reliability import ReliableSet
+
+EVALS = str(VENV / "bin" / "evals")
+MARKER = ": '>>>>> Start Test Output'"
+UNDO = "git checkout HEAD -- lapse"
+
+
+@pytest.fixture
+def coin(client: DockerClient) -> Iterator[str]:
+    """Where a container hears `good` and `bad` by turns: by chance, a flaky task could pass for a good one."""
+    words = itertools.cycle([b"good\n", b"bad\n"])
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.sendall(next(words))
+
+    api: Any = client.api
+    gateway = api.inspect_network("bridge")["IPAM"]["Config"][0]["Gateway"]
+    with socketserver.TCPServer((gateway, 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"/dev/tcp/{gateway}/{server.server_address[1]}"
+        server.shutdown()
+
+
+def planted(row: Row, name: str, command: str) -> dict[str, object]:
+    """The task under another name, with a command in front of its tests."""
+    assert MARKER in row.eval_script
+    script = row.eval_script.replace(MARKER, f"{command}\n{MARKER}", 1)
+    return row.model_dump(mode="json") | {"instance_id": name, "eval_script": script}
+
+
+def test_a_flaky_and_a_broken_task_are_found(
+    console: Console, demo_rows: dict[str, Row], tmp_path: Path, coin: str
+) -> None:
+    good, dataset, output = demo_rows["lapse"], tmp_path / "rows.json", tmp_path / "reliable.json"
+    rows = [
+        good.model_dump(mode="json"),
+        planted(good, "demo__flaky-1", f'exec 3<{coin}; read -r word <&3; if [ "$word" = bad ]; then {UNDO}; fi'),
+        planted(good, "demo__broken-1", UNDO),
+    ]
+    dataset.write_text(json.dumps(rows), "utf-8")
+    patient = Console(console.home, console.environment, patience=240)
+    done = patient.run([EVALS, "validate", "--dataset", str(dataset), "--repeat", "5", "--output", str(output)])
+    assert done.code == 1, done.err
+    found = ReliableSet.model_validate_json(output.read_bytes())
+    assert {one.task_id: one.reliability for one in found.found} == {
+        good.instance_id: "reliable", "demo__flaky-1": "flaky", "demo__broken-1": "broken",
+    }  # fmt: skip
+    assert found.tasks == [good.instance_id]
+    _, flaky, broken = found.found
+    assert flaky.flipping_tests
+    assert flaky.flipping_tests[0] in done.out
+    assert broken.failing_tests
+    assert broken.gold_resolved == [False] * 5
+
+    refused = patient.run([EVALS, "validate", "--dataset", str(dataset), "--output", str(output)])
+    assert (refused.code, "--force" in refused.err) == (2, True)
+    asked = [EVALS, "swebench", "--dataset", str(dataset), "--agent", "gold", "--tasks", str(output)]
+    run = patient.run([*asked, "--runs", str(tmp_path / "runs")])
+    assert run.code == 0, run.err
+    assert "1 trials" in run.out
