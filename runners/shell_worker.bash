@@ -123,6 +123,7 @@ _worker_prepare() { # in the subshell, before it sources the state
   exec 7>&- 1>&4 2>&4 4>&-
   unset -v _worker_nonce _worker_order
   { read -r _worker_pid _worker_line </proc/self/stat || _worker_pid=$(/bin/sh -c 'echo "$PPID"'); } 2>/dev/null
+  shopt -s extglob # functions may hold such patterns, which could not be read otherwise
   [[ $_worker_current ]] || return 0
   _worker_line=
   [[ -f $_worker_folder/$_worker_current ]] && read -r _worker_line <"$_worker_folder/$_worker_current"
@@ -132,6 +133,7 @@ _worker_prepare() { # in the subshell, before it sources the state
 _worker_begin() { # with the state, before the command
   [[ $_worker_whole ]] || builtin exit
   builtin trap - EXIT
+  builtin shopt -u extglob
   _worker_take || builtin exit 124
   # In one write, and so in one frame: it ends the only line of what is printed.
   builtin printf %s $'\n'"$_worker_token $_worker_pid"$'\n' >&5

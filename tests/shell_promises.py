@@ -221,6 +221,12 @@ class ShellPromises:
         assert (result.timed_out, result.exit_code) == (True, None)
         assert await printed(sandbox, "echo $kept") == "yes\n"
 
+    async def test_a_function_with_an_extended_pattern_stays(self, sandbox: Sandbox) -> None:
+        define = "kept=yes; shopt -s extglob\nf() { case $1 in @(a|b)) echo found;; esac; }"
+        assert (await shell(sandbox, define)).exit_code == 0
+        seen = await shell(sandbox, "shopt extglob; shopt -s extglob; f a; echo $kept")  # options do not stay
+        assert (seen.output.split()[1:], seen.remark) == ([b"off", b"found", b"yes"], "")
+
     async def test_a_shell_that_dies_between_two_commands_is_replaced(self, sandbox: Sandbox) -> None:
         await shell(sandbox, "kept=yes; (sleep 0.2; kill -9 $$) >/dev/null 2>&1 &")
         await asyncio.sleep(0.6)

@@ -66,7 +66,8 @@ class FileText:
 
     def lines(self, first: int = 1, last: int | None = None) -> Iterator[str]:
         """The lines numbered `first` to `last`, without their ends, one after the other as they are asked for."""
-        return islice(self.lines_at(self.offset_of_line(first)), None if last is None else max(0, last - first + 1))
+        count = None if last is None else min(max(0, last - first + 1), len(self.shown))
+        return islice(self.lines_at(self.offset_of_line(first)), count)
 
     def lines_at(self, offset: int) -> Iterator[str]:
         """The lines from the one that begins at `offset`, one after the other as they are asked for."""

@@ -137,7 +137,7 @@ def misfit(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> str | Non
     try:
         validator: Any = validator_for(schema)(schema, registry=Registry())  # nothing is fetched
         error = cast("Any", best_match(validator.iter_errors(arguments)))
-    except (Unresolvable, RecursionError):
+    except (Unresolvable, RecursionError, re.error):  # other languages have other patterns
         return None
     if error is None:
         return None

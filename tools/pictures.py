@@ -19,6 +19,8 @@ more context than a coding agent gets out of them."""
 PATCH = 32
 """Pixels of one side of the square that becomes one token (Qwen3-VL: patches of 16, merged two by two)."""
 
+MOST_BYTES = 4_000_000
+"""Of a picture that is sent as it is: what stands behind its pixels would be sent with every request."""
 MOST_PIXELS = 100_000_000
 """A picture of more is refused: to unpack it takes gigabytes."""
 
@@ -94,7 +96,7 @@ def read_picture(data: bytes) -> Picture:
                 message = f"it has {picture.width} × {picture.height} pixels, which is too slender; cut a part out"
                 raise PictureError(message)
             media_type = _KEPT_FORMATS.get(picture.format or "")
-            if media_type and max(picture.size) <= LONGEST_SIDE:
+            if media_type and max(picture.size) <= LONGEST_SIDE and len(data) <= MOST_BYTES:
                 picture.load()  # all of it, since what a server cannot read fails every request from here on
                 return Picture(media_type, data, *picture.size)
             upright = ImageOps.exif_transpose(picture)

@@ -172,7 +172,7 @@ class InteractiveTerminal:
             notice = "[{count} characters cut here]"
             scrolled = "[scrolled off since the last look:]\n" + "[earlier lines are gone]\n" * lost
             scrolled += cut_middle("\n".join(lines), notice, self._output_limit) + "\n"
-        body = "\n".join(shown) or "[empty]"
+        body = cut_middle("\n".join(shown), "[{count} characters cut here]", self._output_limit) or "[empty]"
         return f"{state}\n{remark}{scrolled}[screen, {screen.columns} × {screen.rows}:]\n{body}"
 
 

@@ -97,7 +97,7 @@ def _modified(character: str, pressed: int) -> str | None:
             character = "\0"
         elif character == "?":
             character = "\x7f"
-        elif "@" <= character.upper() <= "_":
+        elif character.isascii() and "@" <= character.upper() <= "_":
             character = chr(ord(character.upper()) & 0x1F)
         elif character.isprintable():
             return None

@@ -37,7 +37,7 @@ def coin(client: DockerClient) -> Iterator[str]:
         server.shutdown()
 
 
-def planted(row: Row, name: str, command: str) -> dict[str, object]:
+def planted(row: Row, name: str, command: str) -> dict[str, Any]:
     """The task under another name, with a command in front of its tests."""
     assert MARKER in row.eval_script
     script = row.eval_script.replace(MARKER, f"{command}\n{MARKER}", 1)

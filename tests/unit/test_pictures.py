@@ -87,6 +87,11 @@ def test_one_that_vision_models_refuse_is_refused_here() -> None:
     assert read_picture(encoded(800, 4)).width == 800
 
 
+def test_what_stands_behind_the_pixels_is_not_sent_with_every_request() -> None:
+    picture = read_picture(encoded(64, 64) + bytes(5_000_000))
+    assert (picture.width, picture.height, len(picture.data) < 100_000) == (64, 64, True)
+
+
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n"
 
 
