@@ -219,6 +219,9 @@ class McpConnection:
         return f" The last that it wrote: {words[-_LAST_WORDS:]}" if words else ""
 
 
+_PIPE = 1 << 16
+
+
 class _ErrorStream:
     """Takes what a process writes to stderr, in bounded memory."""
 
@@ -245,14 +248,16 @@ class _ErrorStream:
         self._end()
 
     def _take(self) -> None:
-        while self._descriptor is not None:
-            try:
-                data = os.read(self._descriptor, LOG_LIMIT)
-            except BlockingIOError:
-                return
-            if not data:
-                self._end()
-            self._output.add(data)
+        # A pipe's worth, and no more at once: whoever writes without end must not keep everything else from its turn.
+        if self._descriptor is None:
+            return
+        try:
+            data = os.read(self._descriptor, _PIPE)
+        except BlockingIOError:
+            return
+        if not data:
+            self._end()
+        self._output.add(data)
 
     def _end(self) -> None:
         descriptor, self._descriptor = self._descriptor, None

@@ -85,11 +85,11 @@ class McpServer(BaseModel):
         return frozenset(part for part in parts if len(part) >= _SHORTEST_SECRET and not _HARMLESS.fullmatch(part))
 
     def description(self) -> dict[str, str]:
-        """What may be recorded of it: neither arguments nor headers, for people do write secrets there."""
+        """What may be recorded of it: neither arguments, headers nor paths, for people do write secrets there."""
         if self.transport == "stdio":
             return {"name": self.name, "transport": self.transport, "command": self.command[0]}
         address = urlsplit(self.url)
-        plain = urlunsplit((address.scheme, address.netloc.rpartition("@")[2], address.path, "", ""))
+        plain = urlunsplit((address.scheme, address.netloc.rpartition("@")[2], "", "", ""))
         return {"name": self.name, "transport": self.transport, "url": plain}
 
 

@@ -101,9 +101,11 @@ def test_what_is_recorded_of_a_server_holds_no_secret() -> None:
     key = "sk-very-secret"
     servers = [
         McpServer(name="a", transport="stdio", command=("npx", "--key", key), environment={"KEY": key}),
-        McpServer(name="b", transport="http", url=f"https://me:{key}@example.org/mcp?key={key}", headers={"K": key}),
+        McpServer(
+            name="b", transport="http", url=f"https://me:{key}@example.org/{key}/mcp?key={key}", headers={"K": key}
+        ),
     ]
     assert [server.description() for server in servers] == [
         {"name": "a", "transport": "stdio", "command": "npx"},
-        {"name": "b", "transport": "http", "url": "https://example.org/mcp"},
+        {"name": "b", "transport": "http", "url": "https://example.org"},
     ]
