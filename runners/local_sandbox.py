@@ -167,7 +167,7 @@ class LocalSandbox:
         self._worker = await self._open(command, {**self._environment, **worker_environment()})
         return self._worker
 
-    async def _end_command(self, process_id: int, _age: float) -> None:
+    async def _end_command(self, process_id: int, _sent: float) -> None:
         worker, supervisor = self._worker, self._supervisor
         assert worker is not None
         if supervisor is None or not supervisor.is_running:

@@ -95,13 +95,17 @@ kill_tree() { # process id; it, its group, its session, and what descends from t
   end_tree "$1"
 }
 
-kill_command() { # process id, hundredths of a second; as kill_tree, and daemons that left the tree: orphans of that age
+kill_command() { # process id, hundredths of a second of uptime; as kill_tree, and daemons that left the tree since then
   status_of "$1"
   worker=$parent
-  read -r up _ </proc/uptime
   # The shell of a command is forked before there is one, so its own beginning says nothing. Ticks, as in `stat`.
-  begun=$((${up%.*}${up#*.} - $2))
+  begun=$2
   end_tree "$1"
+}
+
+uptime() { # hundredths of a second
+  read -r up _ </proc/uptime
+  printf '%s\n' "${up%.*}${up#*.}"
 }
 
 end_tree() {

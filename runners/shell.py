@@ -108,8 +108,8 @@ class _Request:
 class PersistentShell:
     """Runs one command at a time; see `tools.sandbox.Sandbox.shell` for what it promises.
 
-    `open_channel` starts a worker; `kill_command` ends a process and everything that was started since, the number of
-    seconds being those since it was asked for; `append` writes outputs that are kept (without it, none is).
+    `open_channel` starts a worker; `kill_command` ends a process and everything that was started since it was asked
+    for, a moment of `time.monotonic`; `append` writes outputs that are kept (without it, none is).
     """
 
     def __init__(
@@ -223,14 +223,14 @@ class PersistentShell:
                 if answer.ended:
                     return answer.is_whole
                 if answer.process_id is not None:
-                    await self._kill_command(answer.process_id, time.monotonic() - answer.sent)
+                    await self._kill_command(answer.process_id, answer.sent)
                 await _read(channel, answer, lambda: answer.ended)
         return False
 
     async def _abandon(self, answer: Answer) -> None:
         """Give the worker up, with the command that it runs."""
         if answer.process_id is not None and not answer.ended:
-            await self._kill_command(answer.process_id, time.monotonic() - answer.sent)
+            await self._kill_command(answer.process_id, answer.sent)
         await self.close()
 
     async def _result(self, answer: Answer, duration: float, *, in_time: bool) -> CommandResult:

@@ -155,6 +155,24 @@ async def test_an_exec_that_is_broken_off_is_killed_inside(client: DockerClient)
         await sandbox.close()
 
 
+async def test_a_deadline_finds_daemons_on_a_machine_that_is_slow_to_answer(client: DockerClient) -> None:
+    """What tells a command's daemons from older ones is when they began, by the clock of a shell that may come late."""
+    sandbox = await DockerSandbox.start(client, SETTINGS)
+    try:
+        await sandbox.shell("setsid sleep 981 >/dev/null 2>&1 & sleep 0.5", timeout=30)
+        late = asyncio.create_task(sandbox.shell("(setsid sleep 982 &); sleep 60", timeout=1))
+        await asyncio.sleep(0.7)
+        container = client.containers.get(sandbox.container_id)
+        container.pause()
+        await asyncio.sleep(1.3)
+        container.unpause()
+        assert (await late).timed_out
+        listing = await sandbox.exec("cat /proc/[0-9]*/cmdline | tr '\\0' ' '", timeout=30)
+        assert (b"sleep 981" in listing.output, b"sleep 982" in listing.output) == (True, False)
+    finally:
+        await sandbox.close()
+
+
 async def test_a_start_that_is_broken_off_at_any_moment_leaves_nothing(client: DockerClient) -> None:
     settings = replace(SETTINGS, run="test-broken-off")
     for delay in (0.0, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4):

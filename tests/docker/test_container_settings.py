@@ -133,8 +133,8 @@ async def test_a_limit_that_makes_no_sense_is_refused_and_leaves_nothing(client:
 
 async def test_a_network_that_is_not_there_is_refused_and_leaves_nothing(client: DockerClient) -> None:
     with pytest.raises(SandboxError, match="no-such-network"):
-        await DockerSandbox.start(client, replace(SETTINGS, network="no-such-network", run="test-nonsense"))
-    assert client.containers.list(all=True, filters={"label": f"{RUN_LABEL}=test-nonsense"}) == []
+        await DockerSandbox.start(client, replace(SETTINGS, network="no-such-network", run="test-no-network"))
+    assert client.containers.list(all=True, filters={"label": f"{RUN_LABEL}=test-no-network"}) == []
 
 
 async def test_a_verifier_is_not_restricted(client: DockerClient) -> None:

@@ -74,7 +74,7 @@ class Desk:
         self.channels.append(ProcessChannel(process))
         return self.channels[-1]
 
-    async def kill_command(self, process_id: int, _age: float) -> None:
+    async def kill_command(self, process_id: int, _sent: float) -> None:
         with contextlib.suppress(psutil.Error):
             root = psutil.Process(process_id)
             for process in [*root.children(recursive=True), root]:
