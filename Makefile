@@ -3,7 +3,7 @@
 .PHONY: help setup machine test-tools demo test test-long check bench lock
 
 # Half of the time a test waits, for a deadline or for an engine.
-TESTS_SIDE_BY_SIDE = .venv/bin/python -m pytest tests -m "not alone" --dist loadgroup -n $$((2 * $$(nproc)))
+TESTS_SIDE_BY_SIDE = .venv/bin/python -m pytest tests -m "not alone" -n $$((2 * $$(nproc)))
 TESTS_ALONE = .venv/bin/python -m pytest tests -m alone
 
 help: ## list the targets

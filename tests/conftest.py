@@ -8,6 +8,30 @@ from typing import Any
 
 import pytest
 from real_things import Console, GitRepository, Reply, clean_environment, script_text
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
+
+IN_ONE_PROCESS = (
+    "tests/docker/test_engine_restart.py",
+    "tests/docker/test_hostile.py",
+    "tests/docker/test_prepare_instance.py",
+    "tests/docker/test_real_instances.py",
+    "tests/e2e/test_demo.py",
+)
+"""Files whose tests share what takes long to make: an engine, an image, a whole run."""
+
+
+class _Scheduling(LoadScopeScheduling):
+    """Each test goes to whichever process is free, but those of a file that is listed go to one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return file if file in IN_ONE_PROCESS else nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    """Spread tests over processes; `--dist loadgroup`, which is meant for that, finds no group under pytest 9.2."""
+    return _Scheduling(config, log)
 
 
 @pytest.fixture

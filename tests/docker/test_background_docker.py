@@ -27,5 +27,5 @@ class TestBackground(BackgroundPromises):
     ) -> None:
         await call(background, sandbox, "start", command="trap '' TERM; sleep 965 & setsid sleep 965")
         await sandbox.close()
-        left = client.containers.list(all=True, filters={"label": "unbroken.run=test-background"})
+        left = client.containers.list(all=True, ignore_removed=True, filters={"label": "unbroken.run=test-background"})
         assert sandbox.container_id not in [container.id for container in left]

@@ -106,7 +106,7 @@ async def test_a_command_that_takes_all_processes_is_ended(client: DockerClient)
 async def test_an_image_without_a_shell_is_refused_with_the_reason(client: DockerClient, no_shell_image: str) -> None:
     with pytest.raises(SandboxError, match=f"{no_shell_image} has no /bin/sh"):
         await DockerSandbox.start(client, ContainerSettings(image=no_shell_image, directory="/", run="test-no-shell"))
-    assert client.containers.list(all=True, filters={"ancestor": no_shell_image}) == []
+    assert client.containers.list(all=True, ignore_removed=True, filters={"ancestor": no_shell_image}) == []
 
 
 @pytest.mark.parametrize("name", ["busybox_image", "no_bash_image"])

@@ -31,7 +31,10 @@ CALLS: dict[str, Call] = {
 
 
 def left(client: DockerClient, run: str) -> list[str]:
-    return [str(each.name) for each in client.containers.list(all=True, filters={"label": f"{RUN_LABEL}={run}"})]
+    return [
+        str(each.name)
+        for each in client.containers.list(all=True, ignore_removed=True, filters={"label": f"{RUN_LABEL}={run}"})
+    ]
 
 
 async def test_a_command_that_goes_with_its_container_has_not_failed(client: DockerClient) -> None:

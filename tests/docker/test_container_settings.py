@@ -128,13 +128,15 @@ async def test_a_disk_that_cannot_be_limited_is_said_and_the_sandbox_works(clien
 async def test_a_limit_that_makes_no_sense_is_refused_and_leaves_nothing(client: DockerClient) -> None:
     with pytest.raises(SandboxError, match="refused"):
         await DockerSandbox.start(client, replace(SETTINGS, memory="1k", run="test-nonsense"))
-    assert client.containers.list(all=True, filters={"label": f"{RUN_LABEL}=test-nonsense"}) == []
+    assert client.containers.list(all=True, ignore_removed=True, filters={"label": f"{RUN_LABEL}=test-nonsense"}) == []
 
 
 async def test_a_network_that_is_not_there_is_refused_and_leaves_nothing(client: DockerClient) -> None:
     with pytest.raises(SandboxError, match="no-such-network"):
         await DockerSandbox.start(client, replace(SETTINGS, network="no-such-network", run="test-no-network"))
-    assert client.containers.list(all=True, filters={"label": f"{RUN_LABEL}=test-no-network"}) == []
+    assert (
+        client.containers.list(all=True, ignore_removed=True, filters={"label": f"{RUN_LABEL}=test-no-network"}) == []
+    )
 
 
 async def test_a_verifier_is_not_restricted(client: DockerClient) -> None:

@@ -39,7 +39,7 @@ class TestDockerSandbox(SandboxPromises):
     ) -> None:
         await sandbox.shell("trap '' TERM; sleep 984 &", timeout=20)
         await sandbox.close()
-        left = client.containers.list(all=True, filters={"label": f"{RUN_LABEL}={SETTINGS.run}"})
+        left = client.containers.list(all=True, ignore_removed=True, filters={"label": f"{RUN_LABEL}={SETTINGS.run}"})
         assert sandbox.container_id not in [container.id for container in left]
 
     async def test_a_container_that_is_gone_is_an_error_of_the_sandbox(
@@ -63,7 +63,10 @@ class TestDockerSandbox(SandboxPromises):
         starting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await starting
-        assert client.containers.list(all=True, filters={"label": f"{RUN_LABEL}={settings.run}"}) == []
+        assert (
+            client.containers.list(all=True, ignore_removed=True, filters={"label": f"{RUN_LABEL}={settings.run}"})
+            == []
+        )
 
     async def test_a_disk_that_is_full_is_told_and_nothing_of_the_file_is_run(self, sandbox: DockerSandbox) -> None:
         await sandbox.write_bytes("/tmp/real", b"hello")

@@ -18,8 +18,6 @@ from runners.docker_sandbox import ContainerSettings, DockerSandbox
 from runners.reaper import reap
 from tools.sandbox import SandboxError
 
-pytestmark = pytest.mark.xdist_group("second_engine")
-
 __all__ = ["running_engine"]
 
 WITHIN = 5.0

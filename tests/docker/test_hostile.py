@@ -14,8 +14,6 @@ from hostile.groups import GROUPS
 from runners.docker_sandbox import ContainerSettings, DockerSandbox
 from runners.local_sandbox import LocalSandbox
 
-pytestmark = pytest.mark.xdist_group("hostile")
-
 IMAGE = "unbroken/base:1"
 HERE = Path(__file__).resolve().parents[2]
 MEMORY_GROWTH = 64_000_000

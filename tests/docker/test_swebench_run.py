@@ -260,4 +260,4 @@ def test_an_interrupt_keeps_the_work_and_says_so(
     assert (end.outcome.exit, end.outcome.error) == ("interrupted", "cancelled")
     assert (first.verdicts(), second.tries()) == ([], [])
     run_id = only_run(runs).manifest.run_id
-    assert client.containers.list(all=True, filters={"label": f"{RUN_LABEL}={run_id}"}) == []
+    assert client.containers.list(all=True, ignore_removed=True, filters={"label": f"{RUN_LABEL}={run_id}"}) == []

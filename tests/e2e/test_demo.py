@@ -9,8 +9,6 @@ from real_things import VENV, Console, Done
 
 from results.run_directory import list_runs
 
-pytestmark = pytest.mark.xdist_group("demo")
-
 MATRIX = {
     "careful": {"calends": True, "encore": False, "lapse": True, "larder": True, "stencil": True, "tally": False},
     "hasty": {"calends": False, "encore": True, "lapse": True, "larder": False, "stencil": True, "tally": False},
