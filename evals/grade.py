@@ -17,8 +17,9 @@ from evals.manifest import grade_network
 from evals.session import describe_session
 from evals.swebench.dataset import Row
 from evals.swebench.grading import open_grader
-from evals.swebench.verifier import OfficialVerifier
-from evals.trial import Harvest, Report, close_try, judge_once
+from evals.swebench.verifier import Verifier, VerifierContainers
+from evals.swebench.verifiers import make_verifiers
+from evals.trial import Harvest, Report, close_try, judge_all
 from results.records.outcome import Outcome
 from results.records.verdict import Verdict
 from results.run_directory import RunDirectory, TrialDirectory, TryDirectory
@@ -35,7 +36,6 @@ MISSING = "the predictions say nothing of this task"
 class GradeResult:
     """How it ended."""
 
-    judged: int = 0
     errors: int = 0
     leftovers: list[str] = field(default_factory=list[str])
     """Why containers could not be removed."""
@@ -55,7 +55,7 @@ class Work:
 @dataclass
 class _Grading:
     client: "DockerClient"
-    verifier: OfficialVerifier
+    verifiers: Sequence[Verifier]
     report: Report
     at_once: asyncio.Semaphore
     tries: int
@@ -64,25 +64,27 @@ class _Grading:
 
     async def judge(self, work: Work) -> tuple[Harvest, Outcome]:
         async with self.at_once:
-            harvest, outcome, verdict = await self._judge(work)
+            harvest, outcome, verdicts = await self._judge(work)
         self.result.errors += outcome.error is not None
-        self.result.judged += verdict is not None
         with contextlib.suppress(OSError):  # who watched has gone away
-            self.report(work.trial, outcome, verdict)
+            self.report(work.trial, outcome, verdicts)
         return harvest, outcome
 
-    async def _judge(self, work: Work) -> tuple[Harvest, Outcome, Verdict | None]:
+    async def _judge(self, work: Work) -> tuple[Harvest, Outcome, list[Verdict]]:
         harvest = Harvest(work.outcome, work.patch, None, time.time())
         try:
             image_id = await in_thread(ensure_image, self.client, work.row.image) if work.patch.strip() else None
         except ImageUnavailableError as error:
-            return harvest, work.outcome.model_copy(update={"error": "image", "detail": str(error)}), None
+            return harvest, work.outcome.model_copy(update={"error": "image", "detail": str(error)}), []
         harvest = Harvest(work.outcome, work.patch, image_id, harvest.started)
-        for left in reversed(range(self.tries)):
-            outcome, verdict = await judge_once(self.verifier, work.row, work.trial, work.directory, harvest)
-            if outcome.error != "verifier" or not left or not await self.engine.answers():
-                return harvest, outcome, verdict
-        raise AssertionError  # the last one returns
+        chances = iter(range(self.tries - 1))
+
+        async def again() -> bool:
+            return next(chances, None) is not None and await self.engine.answers()
+
+        found: list[Verdict] = []
+        outcome = await judge_all(self.verifiers, work.row, work.trial, work.directory, harvest, again, found)
+        return harvest, outcome, found
 
 
 async def grade(
@@ -137,8 +139,9 @@ async def _opened(run: RunDirectory, report: Report, at_once: int, tries: int) -
     with contextlib.closing(await asyncio.to_thread(connect)) as client:
         async with open_grader() as grader:
             run.append_session(describe_session(run, client, at_once))
-            verifier = OfficialVerifier(client, grader, janitor, run_id, network=grade_network(run.manifest))
-            grading = _Grading(client, verifier, report, asyncio.Semaphore(at_once), tries)
+            containers = VerifierContainers(client, janitor, run_id, grade_network(run.manifest))
+            verifiers = make_verifiers(list(run.manifest.verifiers), containers, grader)
+            grading = _Grading(client, verifiers, report, asyncio.Semaphore(at_once), tries)
             reap_beside(client)
             try:
                 yield grading

@@ -4,9 +4,9 @@ import importlib.metadata
 
 from evals.agents import ModelAgent, TaskAgent
 from evals.swebench.dataset import Dataset
-from evals.swebench.grading import swebench_version
 from evals.swebench.tasks import text_sha256
-from evals.swebench.verifier import EVALUATION_TIMEOUT, NAME, Network
+from evals.swebench.verifier import ENVIRONMENT, EVALUATION_TIMEOUT, Network
+from evals.swebench.verifiers import Verdicts, versions
 from results.records.manifest import AgentDescription, BenchmarkDescription, LimitsDescription, Manifest
 from runners.sandbox_options import SandboxOptions
 from tools.toolset import make_toolset, toolset_sha256
@@ -20,6 +20,7 @@ def make_manifest(
     attempts: int,
     sandbox: SandboxOptions,
     grade_network: Network = "bridge",
+    verdicts: Verdicts = "both",
 ) -> Manifest:
     """The manifest of a run of `agent` on `dataset`; of an agent that is none of ours there is a name alone."""
     model = agent if isinstance(agent, ModelAgent) else None
@@ -37,11 +38,12 @@ def make_manifest(
         backend=model.backend.description if model else None,
         prices=model.prices if model else None,
         limits=model.limits if model else LimitsDescription(),
-        verifiers={NAME: f"swebench {swebench_version()}"},
+        verifiers=versions(verdicts),
         sandbox={
             **sandbox.description(),
             "verifier_network": grade_network,
             "verifier_timeout_seconds": EVALUATION_TIMEOUT,
+            "verifier_environment": ENVIRONMENT,
         },
         harness_version=importlib.metadata.version("unbroken"),
     )

@@ -25,7 +25,8 @@ from evals.manifest import grade_network
 from evals.session import describe_session
 from evals.swebench.dataset import Row
 from evals.swebench.grading import open_grader
-from evals.swebench.verifier import Network, OfficialVerifier
+from evals.swebench.verifier import Network, Verifier, VerifierContainers
+from evals.swebench.verifiers import Verdicts, make_verifiers
 from evals.trial import AgentPhase, Harvest, Report, close_try, judge, not_judged
 from results.record_files import DamagedFileError
 from results.records.doctor import DoctorReport
@@ -61,7 +62,9 @@ class RunSettings:
     tries: int = 2
     """How often a trial is tried, and the work of a try judged, while the sandbox or the verifier fails."""
     grade_network: Network = "bridge"
-    """The verifier's, as the manifest has it."""
+    """The verifiers', as the manifest has it."""
+    verdicts: Verdicts = "both"
+    """Which verifiers judge, as the manifest has them."""
 
 
 @dataclass
@@ -88,7 +91,7 @@ class _Execution:
     run: RunDirectory
     rows: Sequence[Row]
     phase: AgentPhase
-    verifier: OfficialVerifier
+    verifiers: Sequence[Verifier]
     settings: RunSettings
     report: Report
     engine: EngineWatch
@@ -113,7 +116,7 @@ class _Execution:
 
     async def _trial(self, row: Row, attempt: int) -> None:
         trial = self.run.trial(row.instance_id, attempt)
-        verdict = None
+        verdicts: list[Verdict] = []
         # Held over another try too: while the engine is away, a trial that began now would only lose its first one.
         async with self._agents:
             if self.result.interrupted:
@@ -121,13 +124,13 @@ class _Execution:
             directory, harvest = await self._agent_phase(row, trial)
         if harvest is not None:
             async with self._verifications:
-                verdict = await self._judge(row, trial, directory, harvest)
+                verdicts = await self._judge(row, trial, directory, harvest)
         end = directory.end()
         assert end is not None
         self._count(end.outcome)
         await self._audit(row, trial, directory)
         with contextlib.suppress(OSError):  # who watched has gone away; the work goes on
-            self.report(trial, end.outcome, verdict)
+            self.report(trial, end.outcome, verdicts)
 
     async def _audit(self, row: Row, trial: TrialDirectory, directory: TryDirectory) -> None:
         try:
@@ -157,9 +160,7 @@ class _Execution:
                 raise
             self.result.retried.add((trial.task_id, trial.attempt))
 
-    async def _judge(
-        self, row: Row, trial: TrialDirectory, directory: TryDirectory, harvest: Harvest
-    ) -> Verdict | None:
+    async def _judge(self, row: Row, trial: TrialDirectory, directory: TryDirectory, harvest: Harvest) -> list[Verdict]:
         if self._given_up and harvest.can_be_judged:
             harvest = replace(harvest, outcome=not_judged(harvest.outcome))
         chances = iter(range(self.settings.tries - 1))
@@ -170,7 +171,7 @@ class _Execution:
             self.result.retried.add((trial.task_id, trial.attempt))
             return True
 
-        return await _in_task(judge(self.verifier, row, trial, directory, harvest, again), self._judging)
+        return await _in_task(judge(self.verifiers, row, trial, directory, harvest, again), self._judging)
 
     def _count(self, outcome: Outcome) -> None:
         if outcome.error is None:
@@ -200,8 +201,9 @@ async def carry_out(
                 describe_session(run, client, settings.concurrency, settings.doctor, settings.allow_lost_thinking)
             )
             phase = AgentPhase(client, agent, janitor, network, run_id, settings.secrets)
-            verifier = OfficialVerifier(client, grader, janitor, run_id, network=grade_network(run.manifest))
-            execution = _Execution(run, rows, phase, verifier, settings, report, EngineWatch())
+            containers = VerifierContainers(client, janitor, run_id, grade_network(run.manifest))
+            verifiers = make_verifiers(list(run.manifest.verifiers), containers, grader)
+            execution = _Execution(run, rows, phase, verifiers, settings, report, EngineWatch())
             reaping = reap_beside(client)
             try:
                 await execution.carry_out()

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import hashlib
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -22,8 +22,9 @@ from evals.janitor import Janitor
 from evals.swebench import clean_room
 from evals.swebench.dataset import Row
 from evals.swebench.grading import GraderError
+from evals.swebench.judgement import verdict
 from evals.swebench.tasks import DIRECTORY
-from evals.swebench.verifier import OfficialVerifier, verdict
+from evals.swebench.verifier import Verifier
 from results.records.events import EndEvent
 from results.records.outcome import ErrorSource, Outcome, TimeSplit, TryEnd
 from results.records.verdict import Verdict
@@ -130,25 +131,46 @@ Again = Callable[[], Awaitable[bool]]
 
 
 async def judge(
-    verifier: OfficialVerifier,
+    verifiers: Sequence[Verifier],
     row: Row,
     trial: TrialDirectory,
     directory: TryDirectory,
     harvest: Harvest,
     again: Again,
-) -> Verdict | None:
-    """Append the verdict on a try, and close the try. None where there is nothing to judge, or no judge."""
-    outcome = harvest.outcome
-    found: Verdict | None = None
-    if harvest.patch is not None and harvest.can_be_judged:
+) -> list[Verdict]:
+    """Append the verdicts on a try, and close the try. None where there is nothing to judge, or no judge."""
+    outcome, found = harvest.outcome, list[Verdict]()
+    if harvest.can_be_judged:
         try:
-            outcome, found = await judge_once(verifier, row, trial, directory, harvest)
-            while outcome.error == "verifier" and await again():
-                outcome, found = await judge_once(verifier, row, trial, directory, harvest)
+            outcome = await judge_all(verifiers, row, trial, directory, harvest, again, found)
         except asyncio.CancelledError:
             outcome = not_judged(harvest.outcome)
     close_try(trial, directory, harvest, outcome)
     return found
+
+
+async def judge_all(
+    verifiers: Sequence[Verifier],
+    row: Row,
+    trial: TrialDirectory,
+    directory: TryDirectory,
+    harvest: Harvest,
+    again: Again,
+    found: list[Verdict],
+) -> Outcome:
+    """Append the verdict of each verifier to the trial and to `found`, or say in the outcome why one is missing.
+
+    Where the verifier fails, or swebench finds in the log that the environment did, the patch is judged `again`.
+    """
+    outcome = harvest.outcome
+    for verifier in verifiers:
+        outcome, verdict = await _judge_once(verifier, row, trial, directory, harvest)
+        while (outcome.error == "verifier" or (verdict and verdict.infrastructure)) and await again():
+            outcome, verdict = await _judge_once(verifier, row, trial, directory, harvest)
+        if verdict is None:
+            break
+        found.append(verdict)
+    return outcome
 
 
 def close_try(trial: TrialDirectory, directory: TryDirectory, harvest: Harvest, outcome: Outcome) -> None:
@@ -172,12 +194,12 @@ def not_judged(outcome: Outcome) -> Outcome:
     return outcome.model_copy(update={"error": "cancelled", "detail": "interrupted before the work was judged"})
 
 
-Report = Callable[[TrialDirectory, Outcome, Verdict | None], None]
-"""Told of each trial that is over."""
+Report = Callable[[TrialDirectory, Outcome, Sequence[Verdict]], None]
+"""Told of each trial that is over, with the verdicts on its last try."""
 
 
-async def judge_once(
-    verifier: OfficialVerifier, row: Row, trial: TrialDirectory, directory: TryDirectory, harvest: Harvest
+async def _judge_once(
+    verifier: Verifier, row: Row, trial: TrialDirectory, directory: TryDirectory, harvest: Harvest
 ) -> tuple[Outcome, Verdict | None]:
     """Append the verdict on a patch, or say in the outcome why there is none."""
     assert harvest.patch is not None
@@ -189,6 +211,8 @@ async def judge_once(
             judgement,
             number=number,
             try_number=directory.number,
+            verifier=verifier.name,
+            verifier_version=verifier.version,
             patch_sha256=_sha256(harvest.patch),
             image_id=harvest.image_id or "",
             started=started,

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING
 from evals.janitor import Janitor
 from evals.swebench.dataset import Dataset, Row
 from evals.swebench.grading import GraderError, open_grader, swebench_version
-from evals.swebench.verifier import Judgement, Network, OfficialVerifier
+from evals.swebench.judgement import Judgement, failed_tests, passed_tests
+from evals.swebench.official import OfficialVerifier
+from evals.swebench.verifier import Network, VerifierContainers
 from results.records.reliability import Reliability, ReliableSet, TaskReliability
 from results.run_directory import new_run_id
 from runners.docker_engine import ImageUnavailableError, connect, ensure_image, in_thread
@@ -94,10 +96,10 @@ async def _validate(
 
 def reliability_of(task_id: str, gold: list[Judgement], nop: list[Judgement]) -> TaskReliability:
     """What several judgements of each make of a task."""
-    passed = [_passed(one) for one in gold]
+    passed = [passed_tests(one.report) for one in gold]
     ever = set[str]().union(*passed)
     always = ever.intersection(*passed)
-    expected = set[str]().union(*map(_expected, gold))
+    expected = ever.union(*(failed_tests(one.report) for one in gold))
     details = dict.fromkeys(one.detail for one in (*gold, *nop) if one.detail)
     return TaskReliability(
         task_id=task_id,
@@ -116,17 +118,6 @@ def _reliability(gold: list[bool], nop: list[bool]) -> Reliability:
     if not gold[0]:
         return "broken"
     return "solved_by_nothing" if nop[0] else "reliable"
-
-
-def _passed(judgement: Judgement) -> set[str]:
-    groups = judgement.report.get("tests_status", {})
-    return {test for name in ("FAIL_TO_PASS", "PASS_TO_PASS") for test in groups.get(name, {}).get("success", [])}
-
-
-def _expected(judgement: Judgement) -> set[str]:
-    groups = judgement.report.get("tests_status", {})
-    failed = {test for name in ("FAIL_TO_PASS", "PASS_TO_PASS") for test in groups.get(name, {}).get("failure", [])}
-    return failed | _passed(judgement)
 
 
 async def _judge(verifier: OfficialVerifier, row: Row, patch: bytes) -> Judgement:
@@ -148,7 +139,8 @@ async def _opened(settings: ValidationSettings) -> "AsyncGenerator[tuple[DockerC
         async with open_grader() as grader:
             reap_beside(client)
             try:
-                yield client, OfficialVerifier(client, grader, janitor, run_id, settings.timeout, settings.network)
+                containers = VerifierContainers(client, janitor, run_id, settings.network)
+                yield client, OfficialVerifier(containers, grader, settings.timeout)
             finally:
                 await janitor.finish()
                 await asyncio.to_thread(remove_containers, client, run_id)

@@ -29,6 +29,8 @@ def run_facts(details: RunDetails) -> list[Fact]:
     facts += _doctor(details.sessions)
     facts += [
         ("resolved", f"{wording.resolved(of)}, 95% interval {wording.interval(of.interval)} (Wilson)"),
+        *_hardened(details),
+        *_flagged(details.trials),
         ("open", f"{of.open} of {len(details.trials)} trials"),
         ("errors", wording.errors(of)),
     ]
@@ -61,6 +63,11 @@ def outcome_facts(result: TrialResult, manifest: Manifest) -> list[Fact]:
     if result.detail:
         facts.append(("detail", one_line(result.detail, 2_000)))
     facts.append(("verdict", _verdict_sentence(result.verdict) if result.verdict else verdict_words(result)))
+    if result.hardened:
+        facts.append(("hardened", _verdict_sentence(result.hardened)))
+        facts += [("", one_line(flag, 500)) for flag in result.hardened.flags[:_SHOWN_TESTS]]
+    if result.flags:
+        facts.append(("flagged", one_line(", ".join(result.flags))))
     if result.verdict:
         facts += _failing_tests(result.verdict)
     if not result.tries:
@@ -71,6 +78,29 @@ def outcome_facts(result: TrialResult, manifest: Manifest) -> list[Fact]:
         facts += [("tokens", wording.tokens(result.usage)), ("cost", cost)]
         facts.append(("noticed", one_line(wording.counts(result.counts), 2_000)))
     return [*facts, ("time", wording.time_split(result.time))]
+
+
+def _hardened(details: RunDetails) -> Iterator[Fact]:
+    """The score that tricks do not get past, and every trial that is resolved without it."""
+    if (of := details.summary.hardened) is None:
+        return
+    yield "hardened", f"{wording.resolved(of)}, 95% interval {wording.interval(of.interval)} (Wilson)"
+    for trial in details.trials:
+        if trial.resolved_officially_alone and trial.hardened:
+            why = trial.hardened.detail or f"not all of its tests pass ({trial.hardened.status.replace('_', ' ')})"
+            yield "", one_line(f"resolved officially alone: {_name(trial)}: {why}", 1_000)
+
+
+def _flagged(trials: Sequence[TrialResult]) -> Iterator[Fact]:
+    title = "flagged"
+    for trial in trials:
+        if trial.flags:
+            yield title, one_line(f"{_name(trial)}: {', '.join(trial.flags)} (`evals audit` shows where)", 500)
+            title = ""
+
+
+def _name(trial: TrialResult) -> str:
+    return trial.task_id + (f", attempt {trial.attempt}" if trial.attempt > 1 else "")
 
 
 def _manifest_facts(manifest: Manifest, sha256: str) -> Iterator[Fact]:

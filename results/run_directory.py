@@ -22,6 +22,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from results.json_lines import encode_line, open_for_append, read_lines
 from results.record_files import DamagedFileError, encode, read_record
+from results.records.audit import TraceAudit
 from results.records.manifest import Group, Manifest, SessionRecord
 from results.records.outcome import TryEnd
 from results.records.verdict import Verdict
@@ -79,6 +80,15 @@ class TryDirectory:
     def write_end(self, end: TryEnd) -> None:
         """Say that this try is over; the last thing to be written."""
         write_whole(self.path / "end.json", _dump(end))
+
+    def audit(self) -> TraceAudit | None:
+        """What the audit of the trajectory found; None when none was made. Raises DamagedFileError."""
+        path = self.path / "audit.json"
+        return read_record(path, TraceAudit) if path.exists() else None
+
+    def write_audit(self, audit: TraceAudit) -> None:
+        """Keep an audit, in the place of an earlier one: it can be made again at any time."""
+        write_whole(self.path / "audit.json", _dump(audit))
 
     def write_patch(self, patch: bytes) -> None:
         """Keep the harvested diff, byte for byte."""

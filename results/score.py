@@ -20,6 +20,8 @@ from results.statistics import Interval, wilson_interval
 
 OFFICIAL = "official"
 """The verifier that follows the benchmark's published protocol."""
+HARDENED = "hardened"
+"""The verifier that tricks which the published protocol believes do not get past."""
 
 TrialState = Literal["resolved", "not resolved", "error", "open"]
 """`error`: one kept the trial from a verdict. `open`: not started, running, killed, or waiting for a verdict."""
@@ -38,6 +40,10 @@ class TrialResult(Record):
     detail: str = ""
     """What the harness said about the end of that try."""
     verdict: Verdict | None = None
+    hardened: Verdict | None = None
+    """That of the hardened verifier on the same try, where there is one."""
+    flags: list[str] = Field(default_factory=list[str])
+    """What an audit of the trajectory found: leaks and cheating that were not refused."""
     tries: int = 0
     """All that were started; those that ended are in the sums below, those that were killed could not be counted."""
     steps: int = 0
@@ -53,6 +59,13 @@ class TrialResult(Record):
     def cached_share(self) -> float | None:
         """The part of the prompt tokens that came from the server's cache."""
         return cached_share(self.usage)
+
+    @computed_field
+    @property
+    def resolved_officially_alone(self) -> bool:
+        """Whether the official protocol counts it as resolved, and the hardened one does not."""
+        official = self.verdict is not None and self.verdict.verifier == OFFICIAL and self.verdict.resolved
+        return official and self.hardened is not None and not self.hardened.resolved
 
 
 class Bounds(Record):
@@ -112,7 +125,9 @@ def trial_result(trial: TrialDirectory, verifier: str = OFFICIAL) -> TrialResult
     """What became of one trial, by the last verdict of `verifier`. Raises DamagedFileError."""
     ends = [one.end() for one in trial.tries()]
     ended = [end for end in ends if end is not None]
-    verdict = next((one for one in reversed(trial.verdicts()) if one.verifier == verifier), None)
+    verdicts = trial.verdicts()
+    verdict = _last(verdicts, verifier)
+    hardened = _last(verdicts, HARDENED)
     end = _counting_end(ended, verdict)
     outcomes = [one.outcome for one in ended]
     return TrialResult(
@@ -124,6 +139,8 @@ def trial_result(trial: TrialDirectory, verifier: str = OFFICIAL) -> TrialResult
         error=end.outcome.error if end else None,
         detail=end.outcome.detail if end else "",
         verdict=verdict,
+        hardened=hardened if hardened and verdict and hardened.try_number == verdict.try_number else None,
+        flags=_flags(trial, end),
         tries=len(ends),
         steps=sum(one.steps for one in outcomes),
         usage=sum_usage(one.usage for one in outcomes),
@@ -157,6 +174,15 @@ def score(trials: Sequence[TrialResult], verifier: str = OFFICIAL) -> Score:
 def sum_usage(usages: Iterable[Usage]) -> Usage:
     """All of them together; nothing at all is unknown."""
     return reduce(Usage.__add__, usages, Usage())
+
+
+def _last(verdicts: Sequence[Verdict], verifier: str) -> Verdict | None:
+    return next((one for one in reversed(verdicts) if one.verifier == verifier), None)
+
+
+def _flags(trial: TrialDirectory, end: TryEnd | None) -> list[str]:
+    audits = [one.audit() for one in trial.tries() if end is not None and one.number == end.number]
+    return [flag for audit in audits if audit is not None for flag in audit.flags]
 
 
 def _counting_end(ended: Sequence[TryEnd], verdict: Verdict | None) -> TryEnd | None:

@@ -11,7 +11,7 @@ from results.records.outcome import TryEnd
 from results.records.usage import Prices
 from results.records.verdict import Verdict
 from results.run_directory import RunDirectory, TrialDirectory
-from results.score import OFFICIAL, Score, TrialResult, score, trial_result, trial_results
+from results.score import HARDENED, OFFICIAL, Score, TrialResult, score, trial_result, trial_results
 from results.visible_text import one_line
 
 _NEEDS_MODEL = {
@@ -35,6 +35,8 @@ class RunSummary(Record):
     shared: bool = False
     """Whether trials ran side by side, so that hardware which they shared is counted more than once."""
     score: Score
+    hardened: Score | None = None
+    """The same by the hardened verifier, where the run has one."""
 
     @property
     def who(self) -> str:
@@ -113,6 +115,7 @@ def score_cells(summary: RunSummary) -> dict[str, str]:
         "agent on backend": summary.who,
         "resolved": wording.resolved(of),
         "95% interval": wording.interval(of.interval),
+        "hardened": wording.resolved(summary.hardened) if summary.hardened else wording.NONE,
         "open": str(of.open),
         "errors": str(of.errors),
         "prompt": wording.count(usage.prompt_tokens),
@@ -156,9 +159,11 @@ def trial_cells(trial: TrialResult, *, with_model: bool = True) -> dict[str, str
 
 
 def verdict_words(trial: TrialResult) -> str:
-    """`resolved`, `not resolved`, with the reason where no test was read, or `none`."""
+    """`resolved`, `resolved officially alone`, `not resolved`, with the reason where no test was read, or `none`."""
     if trial.verdict is None:
         return "none (open)" if trial.state == "open" else "none"
+    if trial.resolved_officially_alone:
+        return "resolved officially alone"
     reason = "" if trial.verdict.status == "graded" else f" ({trial.verdict.status.replace('_', ' ')})"
     return trial.state + reason
 
@@ -182,4 +187,5 @@ def _summary(
         prices=manifest.prices,
         shared=any(session.concurrency > 1 for session in sessions),
         score=score(trials, verifier),
+        hardened=score(trial_results(run, HARDENED), HARDENED) if HARDENED in manifest.verifiers else None,
     )

@@ -14,14 +14,25 @@ if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
 _PIPE_WIDTH = 10_000
-_RUN_COLUMNS = ["run", "benchmark", "agent on backend", "resolved", "95% interval", "open", "errors", "cost", "started"]
+_RUN_COLUMNS = [
+    "run",
+    "benchmark",
+    "agent on backend",
+    "resolved",
+    "95% interval",
+    "hardened",
+    "open",
+    "errors",
+    "cost",
+    "started",
+]
 _SCORE_COLUMNS = [
-    *("agent on backend", "resolved", "95% interval", "open", "errors"),
+    *("agent on backend", "resolved", "95% interval", "hardened", "open", "errors"),
     *("prompt", "cached share", "cache write", "reasoning", "output", "cost", "model", "tools", "harness"),
 ]
 _TRIAL_COLUMNS = ["task", "attempt", "exit", "error", "verdict", "steps", "tokens", "time"]
 _TEXT_COLUMNS = {"run", "benchmark", "agent on backend", "started", "task", "exit", "error", "verdict"}
-_STYLES = {"resolved": "green", "not resolved": "red"}
+_STYLES = {"resolved": "green", "resolved officially alone": "yellow", "not resolved": "red"}
 
 
 class Table:

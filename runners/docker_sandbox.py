@@ -10,7 +10,7 @@ import math
 import shlex
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -111,15 +111,16 @@ class DockerSandbox:
         stdin: bytes = b"",
         environment: Mapping[str, str] | None = None,
         user: str | None = None,
+        output_limit: int = OUTPUT_LIMIT,
     ) -> CommandResult:
-        """Run in a shell of its own; the exit status is the engine's."""
+        """Run in a shell of its own; the exit status is the engine's. `output_limit`: bytes kept of its output."""
         started = time.monotonic()
         channel = await self._open(
             ["/bin/sh", "-c", self._settings.prelude + _RUN, "sh", command, self.working_directory],
             environment=environment,
             user=user,
         )
-        answer = _ExecAnswer()
+        answer = _ExecAnswer(BoundedOutput(output_limit))
         timed_out = False
         try:
             async with asyncio.timeout(timeout):
@@ -289,7 +290,7 @@ def _discard(client: "DockerClient", container: Container) -> None:
 class _ExecAnswer:
     """The output of an exec, and the process id that its wrapper told first, on stderr."""
 
-    output: BoundedOutput = field(default_factory=lambda: BoundedOutput(OUTPUT_LIMIT))
+    output: BoundedOutput
     control: bytes = b""
 
     async def read(self, channel: ContainerChannel) -> None:

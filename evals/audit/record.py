@@ -1,12 +1,8 @@
-"""Keeps the audit of a try beside its trajectory, as `audit.json`."""
+"""Audits what was done in a try, and keeps what was found beside its trajectory."""
 
 from evals.audit.trace import audit_trajectory
-from results.record_files import encode, read_record
 from results.records.audit import TraceAudit
 from results.run_directory import TryDirectory
-from results.whole_files import write_whole
-
-AUDIT = "audit.json"
 
 
 def audit_try(directory: TryDirectory, repository: str) -> TraceAudit:
@@ -15,14 +11,8 @@ def audit_try(directory: TryDirectory, repository: str) -> TraceAudit:
     Raises DamagedFileError for a trajectory that cannot be read, OSError.
     """
     audit = audit_trajectory(directory.trajectory_path, repository)
-    write_whole(directory.path / AUDIT, encode(audit, indent=2) + b"\n")
+    directory.write_audit(audit)
     return audit
-
-
-def kept_audit(directory: TryDirectory) -> TraceAudit | None:
-    """The audit of a try, if it was made. Raises DamagedFileError."""
-    path = directory.path / AUDIT
-    return read_record(path, TraceAudit) if path.exists() else None
 
 
 def repository_of(task_id: str) -> str:

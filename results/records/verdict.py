@@ -33,6 +33,10 @@ class Verdict(Record):
     resolved: bool
     detail: str = ""
     """A sentence on what stands behind it."""
+    flags: list[str] = Field(default_factory=list[str])
+    """What in the patch could steer the tests, and what became of it."""
+    infrastructure: str = ""
+    """What broke in the environment, by swebench's reading of the log: not resolved, and nobody's fault in the work."""
     fail_to_pass: TestGroup = Field(default_factory=TestGroup)
     pass_to_pass: TestGroup = Field(default_factory=TestGroup)
     patch_sha256: str | None = None

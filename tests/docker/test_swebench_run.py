@@ -15,7 +15,9 @@ from real_things import VENV, Console, Done, calls, fault
 from evals.janitor import Janitor
 from evals.swebench.dataset import Row
 from evals.swebench.grading import Grader
-from evals.swebench.verifier import Judgement, OfficialVerifier
+from evals.swebench.judgement import Judgement
+from evals.swebench.official import OfficialVerifier
+from evals.swebench.verifier import VerifierContainers
 from results.records.events import PatchEvent
 from results.run_directory import RunDirectory, TrialDirectory, list_runs
 from results.trajectory import read_trajectory
@@ -31,6 +33,8 @@ def runs(tmp_path: Path) -> Path:
 def evaluate(console: Console, runs: Path) -> Callable[..., Done]:
     def run(dataset: Path, *arguments: str, **environment: str) -> Done:
         command = [str(VENV / "bin" / "evals"), "swebench", "--dataset", str(dataset), "--runs", str(runs), *arguments]
+        if "--verdicts" not in arguments:
+            command += ["--verdicts", "official"]
         return console.run(command, **environment)
 
     return run
@@ -61,12 +65,13 @@ async def test_gold_is_resolved_and_nop_is_not(
 ) -> None:
     dataset = write_dataset(tmp_path / "rows.json", demo_rows["lapse"], demo_rows["tally"])
     for agent, resolved in (("gold", True), ("nop", False)):
-        done = evaluate(dataset, "--agent", agent)
+        done = evaluate(dataset, "--agent", agent, "--verdicts", "both")
         assert done.code == 0, done.err
         run = next(found for found in list_runs(runs).found if found.manifest.agent.name == agent)
         verdicts = [trial.verdicts() for trial in run.trials()]
-        assert [[verdict.resolved for verdict in found] for found in verdicts] == [[resolved], [resolved]]
-        assert run.manifest.verifiers == {"official": "swebench 5.0.2"}
+        assert [[verdict.resolved for verdict in found] for found in verdicts] == [[resolved] * 2] * 2 or agent == "nop"
+        assert not any(verdict.resolved for found in verdicts for verdict in found) or agent == "gold"
+        assert run.manifest.verifiers == {"official": "swebench 5.0.2", "hardened": "rules 1, swebench 5.0.2"}
 
 
 def test_a_run_leaves_files_that_a_second_person_can_read(
@@ -183,6 +188,7 @@ def test_an_image_that_cannot_be_had_is_an_error_of_the_trial_and_not_of_the_oth
     done = evaluate(dataset, "--agent", "gold")
     assert done.code == 1
     assert "image error: the image 127.0.0.1:9/nowhere/image:1 is not on this machine" in done.out
+    assert "evals images pull" in done.out
     assert "prepare_instance" in done.out
     first, second = only_run(runs).trials()
     assert (first.verdicts(), second.verdicts()[0].resolved) == ([], True)
@@ -191,7 +197,7 @@ def test_an_image_that_cannot_be_had_is_an_error_of_the_trial_and_not_of_the_oth
 async def judge(client: DockerClient, row: Row, patch: bytes, files: Path, timeout: float = 60.0) -> Judgement:
     grader, janitor = await Grader.start(), Janitor()
     try:
-        verifier = OfficialVerifier(client, grader, janitor, "test-judge", timeout=timeout)
+        verifier = OfficialVerifier(VerifierContainers(client, janitor, "test-judge"), grader, timeout)
         return await verifier.judge(row, patch, files)
     finally:
         await grader.close()

@@ -78,7 +78,7 @@ class Run:
 
 def begin(runs: Path, rows: Sequence[Row], agent: TaskAgent, settings: RunSettings | None = None) -> Run:
     dataset = Dataset("test", None, list(rows))
-    manifest = make_manifest(new_run_id("test"), "test", dataset, agent, 1, SandboxOptions())
+    manifest = make_manifest(new_run_id("test"), "test", dataset, agent, 1, SandboxOptions(), verdicts="official")
     directory = RunDirectory.create(runs, manifest)
     reported: list[tuple[str, Outcome]] = []
     work = carry_out(

@@ -68,6 +68,7 @@ def test_list_shows_score_interval_open_errors_and_cost(runs: Path):
         "agent on backend": "default on scripted/careful (scripted)",
         "resolved": "1/2 (50.0%)",
         "95% interval": "9.5–90.5%",
+        "hardened": "–",
         "open": "1",
         "errors": "1",
         "cost": "at least $0.0672",

@@ -65,6 +65,20 @@ def state(trial: TrialDirectory) -> TrialState:
     return trial_result(trial).state
 
 
+def test_what_is_resolved_officially_alone_is_known(run: RunDirectory):
+    trial = run.trial("task-1", 1)
+    execute(trial)
+    judge(trial, resolved=True)
+    assert not trial_result(trial).resolved_officially_alone
+    judge(trial, resolved=True, verifier="hardened")
+    assert not trial_result(trial).resolved_officially_alone
+    judge(trial, resolved=False, verifier="hardened")
+    assert trial_result(trial).resolved_officially_alone
+    execute(trial)
+    judge(trial, resolved=True, try_number=2)
+    assert not trial_result(trial).resolved_officially_alone  # the hardened verdict is on other work
+
+
 def test_the_last_verdict_of_the_verifier_counts(run: RunDirectory):
     trial = run.trial("task-1", 1)
     execute(trial)

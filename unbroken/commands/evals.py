@@ -1,6 +1,6 @@
 """The command `evals`."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unbroken.commands import grade, options, records
+from unbroken.commands import grade, images, options, records
 from unbroken.commands.clean import clean
 from unbroken.commands.containers import PRESET_PARTS, Containers
 from unbroken.commands.option_groups import GroupedCommand, with_groups
@@ -95,6 +95,7 @@ def swebench(
     concurrency: Concurrency = 4,
     verifications: Annotated[int, typer.Option(min=1, help="Trials that are judged at the same time.")] = 2,
     grade_network: grade.GradeNetwork = "bridge",
+    verdicts: grade.Verdicts = "both",
     tries: Tries = 2,
     allow_lost_thinking: AllowLostThinking = False,
 ) -> None:
@@ -118,7 +119,13 @@ def swebench(
     sandbox = containers.options(settings, network="none")
     selected = tasks.load(dataset, _tell).of(Row)
     run_settings = RunSettings(
-        concurrency, verifications, sandbox, options.secrets(asked), tries=tries, grade_network=grade_network
+        concurrency,
+        verifications,
+        sandbox,
+        options.secrets(asked),
+        tries=tries,
+        grade_network=grade_network,
+        verdicts=verdicts,
     )
     code = asyncio.run(_swebench(selected, setup, options.runs_directory(runs), run_settings))
     raise typer.Exit(code)
@@ -128,6 +135,7 @@ grade.register(application)
 application.command()(records.audit)
 application.command()(records.export)
 application.command()(clean)
+application.add_typer(images.application, name="images")
 
 
 @dataclass(frozen=True)
@@ -184,7 +192,7 @@ async def _demo(setup: _Setup, runs: Path, concurrency: int) -> int:
     backend = setup.asked.backend
     for choice in [backend] if backend else [f"scripted:{path}" for path in SCRIPTS.values()]:
         async with _agent("default", choice, setup) as agent:
-            settings = RunSettings(concurrency, secrets=options.secrets(setup.asked))
+            settings = RunSettings(concurrency, secrets=options.secrets(setup.asked), verdicts="official")
             settings = await _examined(agent, settings, allow_lost_thinking=setup.allow_lost_thinking)
             run_id, result = await _run("demo", dataset, agent, runs, 1, settings)
         run_ids.append(run_id)
@@ -234,7 +242,14 @@ async def _run(
 
     label = f"{benchmark}-{_label(agent)}"
     manifest = make_manifest(
-        new_run_id(label), benchmark, dataset, agent, attempts, settings.sandbox, settings.grade_network
+        new_run_id(label),
+        benchmark,
+        dataset,
+        agent,
+        attempts,
+        settings.sandbox,
+        settings.grade_network,
+        settings.verdicts,
     )
     run = RunDirectory.create(runs, manifest)
     total = len(dataset.rows) * attempts
@@ -262,15 +277,13 @@ class _Progress:
         self._total = total
         self._over = 0
 
-    def __call__(self, trial: "TrialDirectory", outcome: "Outcome", verdict: "Verdict | None") -> None:
+    def __call__(self, trial: "TrialDirectory", outcome: "Outcome", verdicts: "Sequence[Verdict]") -> None:
         from results.visible_text import visible
 
         self._over += 1
-        judged = "no verdict" if verdict is None else "resolved" if verdict.resolved else "not resolved"
-        why = f" ({verdict.detail})" if verdict and verdict.detail else ""
         error = f"  {outcome.error} error: {outcome.detail}" if outcome.error else ""
         line = (
-            f"[{self._over}/{self._total}] {trial.task_id}  {judged}{why}  "
+            f"[{self._over}/{self._total}] {trial.task_id}  {grade.judged(verdicts)}  "
             f"{outcome.exit}, {outcome.steps} steps, {outcome.time.total:.1f} s{error}"
         )
         typer.echo(visible(line))  # what a sandbox said may stand in it

@@ -1,5 +1,6 @@
 """`evals grade`, `evals regrade` and `evals validate`: verdicts on patches that are there already."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -24,6 +25,10 @@ GradeNetwork = Annotated[
     Literal["bridge", "none"],
     typer.Option("--grade-network", help="What the verifier's containers reach; none is for images that lack nothing."),
 ]
+Verdicts = Annotated[
+    Literal["both", "official"],
+    typer.Option("--verdicts", help="Judge twice: officially, and hardened against tricks; or only officially."),
+]
 Tries = Annotated[int, typer.Option(min=1, metavar="N", help="Tries at a verdict, the first included.")]
 
 
@@ -42,6 +47,7 @@ def grade(
     tasks: TaskSelection,
     runs: options.Runs = None,
     grade_network: GradeNetwork = "bridge",
+    verdicts: Verdicts = "both",
     verifications: AtOnce = 2,
     tries: Tries = 2,
 ) -> None:
@@ -64,7 +70,7 @@ def grade(
     who = next((one.model for one in found.values() if one.model), None) or predictions.stem
     label = f"swebench:{selected.name}-{who.rpartition('/')[2]}"
     manifest = make_manifest(
-        new_run_id(label), f"swebench:{selected.name}", selected, who, 1, SandboxOptions(), grade_network
+        new_run_id(label), f"swebench:{selected.name}", selected, who, 1, SandboxOptions(), grade_network, verdicts
     )
     run = RunDirectory.create(options.runs_directory(runs), manifest)
     typer.echo(f"run {manifest.run_id}: {len(selected.rows)} tasks, {len(paired.missing)} of them without a prediction")
@@ -168,13 +174,28 @@ class _Progress:
         self._total = total
         self._over = 0
 
-    def __call__(self, trial: "TrialDirectory", outcome: "Outcome", verdict: "Verdict | None") -> None:
+    def __call__(self, trial: "TrialDirectory", outcome: "Outcome", verdicts: "Sequence[Verdict]") -> None:
         from results.visible_text import visible
 
         self._over += 1
-        judged = "no verdict" if verdict is None else "resolved" if verdict.resolved else "not resolved"
-        why = (verdict.detail if verdict else "") or outcome.detail
-        typer.echo(visible(f"[{self._over}/{self._total}] {trial.task_id}  {judged}{f' ({why})' if why else ''}"))
+        why = f" ({outcome.detail})" if outcome.detail else ""
+        typer.echo(visible(f"[{self._over}/{self._total}] {trial.task_id}  {judged(verdicts)}{why}"))
+
+
+def judged(verdicts: "Sequence[Verdict]") -> str:
+    """What the verdicts on a trial say, in a few words."""
+    from results.score import OFFICIAL
+
+    said = {verdict.verifier: verdict for verdict in verdicts}
+    if (official := said.pop(OFFICIAL, None)) is None:
+        return "no verdict"
+    words = _judged(official)
+    others = [f"{name}: {_judged(verdict)}" for name, verdict in said.items() if verdict.resolved != official.resolved]
+    return "; ".join([words, *others])
+
+
+def _judged(verdict: "Verdict") -> str:
+    return ("resolved" if verdict.resolved else "not resolved") + (f" ({verdict.detail})" if verdict.detail else "")
 
 
 def _told(result: "GradeResult") -> int:

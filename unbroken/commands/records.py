@@ -90,7 +90,7 @@ def _tries(run: "RunDirectory") -> "list[tuple[TryDirectory, str]]":
 
 
 def _audit(directory: "TryDirectory", task_id: str, *, again: bool) -> "TraceAudit":
-    from evals.audit.record import audit_try, kept_audit, repository_of
+    from evals.audit.record import audit_try, repository_of
 
-    kept = None if again else kept_audit(directory)
+    kept = None if again else directory.audit()
     return kept or audit_try(directory, repository_of(task_id))

@@ -1,0 +1,189 @@
+"""Keeps the files that decide over a verdict as the task has them, whatever a patch, or what it installs, does to them.
+
+They are read from the repository's history before anything of the patch has run, with git into an index of its own,
+and kept on this machine. Putting them back takes nothing from the container but the means to remove files.
+"""
+
+import secrets
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from evals.swebench.dataset import Row
+from evals.swebench.steering_files import Change, Steering, Task, paths_of, steering
+from evals.swebench.verifier import DIRECTORY
+from runners.docker_sandbox import DockerSandbox
+from tools.sandbox import SandboxError
+
+_TIMEOUT = 300.0
+_LISTING_LIMIT = 64 * 1024 * 1024
+
+_DOES_NOT_APPLY = 3
+# In: the test patch. Out: lists of names, each ended by an empty one. The files of the tests as they must be are left
+# below `tests/`.
+_SURVEY = """
+set -e
+git config --global --add safe.directory {repository}
+mkdir -p {folder}/tests
+cat >{folder}/test.patch
+export GIT_INDEX_FILE={folder}/index
+git read-tree {base}
+git apply --cached --whitespace=nowarn {folder}/test.patch || exit {does_not_apply}
+rm {folder}/test.patch
+git diff --cached --name-only --no-renames --diff-filter=AM -z {base} |
+  git checkout-index --prefix={folder}/tests/ -z --stdin
+git diff --cached --name-only --no-renames -z {base} >{folder}/touched
+unset GIT_INDEX_FILE
+git rev-parse HEAD | tr '\\n' '\\0'; printf '\\0'
+cat {folder}/touched; printf '\\0'
+git ls-tree -r -z --name-only HEAD; printf '\\0'
+git ls-files -z --others
+"""
+_CHANGES = """
+set -e
+git -c core.fileMode=false diff --name-only --no-renames -z {head}; printf '\\0'
+git ls-files -z --others
+"""
+# In: paths that exist in the commit.
+_EXTRACT = """
+set -e
+mkdir -p {folder}/steering
+export GIT_INDEX_FILE={folder}/index
+git read-tree {head}
+git checkout-index --prefix={folder}/steering/ -z --stdin
+"""
+# In: paths. What stands in the way of one, such as a link in the place of its folder, goes as well.
+_REMOVE = """
+while IFS= read -r -d '' path; do
+  folder=
+  IFS=/ read -r -a parts <<<"$path"
+  for part in "${parts[@]:0:${#parts[@]}-1}"; do
+    folder=$folder$part
+    if [ -L "$folder" ] || { [ -e "$folder" ] && [ ! -d "$folder" ]; }; then rm -f -- "$folder"; fi
+    folder=$folder/
+  done
+  rm -rf -- "$path"
+done
+"""
+
+
+@asynccontextmanager
+async def protect(sandbox: DockerSandbox, row: Row, command: str) -> "AsyncGenerator[ProtectedFiles]":
+    """The protected files of a task, read from a container in which nothing of a patch has run yet.
+
+    `command` is the one that runs the tests. Raises SandboxError; BrokenTaskError for a test patch that does not fit.
+    """
+    with TemporaryDirectory() as kept:
+        protected = ProtectedFiles(sandbox, row, command, Path(kept))
+        await protected.survey()
+        yield protected
+
+
+@dataclass
+class ProtectedFiles:
+    """In this order: `survey`, the patch, `put_back_steering`, the step that installs, `put_back_all`."""
+
+    sandbox: DockerSandbox
+    row: Row
+    command: str
+    kept: Path
+    """A folder on this machine with the files as they must be."""
+    folder: str = field(default_factory=lambda: f"/var/tmp/{secrets.token_hex(8)}")  # noqa: S108 - a container's own
+    steering: list[Steering] = field(default_factory=list[Steering])
+    _head: str = ""
+    _task: Task | None = None
+    _has_begun: bool = False
+    _tracked: frozenset[str] = frozenset()
+    _untracked: frozenset[str] = frozenset()
+
+    async def survey(self) -> None:
+        """See what there is before the patch. Raises SandboxError or BrokenTaskError."""
+        values = {"repository": DIRECTORY, "folder": self.folder, "base": self.row.base_commit}
+        script = _SURVEY.format(does_not_apply=_DOES_NOT_APPLY, **values)
+        listed = await self._ask(script, self.row.test_patch.encode("utf-8", "surrogateescape"))
+        (self._head,), tests, tracked, untracked = listed
+        self._tracked, self._untracked = frozenset(tracked), frozenset(untracked)
+        self._task = Task(
+            tests=frozenset(tests),
+            solution=paths_of(self.row.patch),
+            command=self.command,
+            top_level=frozenset(path.split("/", 1)[0] for path in tracked),
+        )
+        await self._fetch("tests")
+
+    async def put_back_steering(self) -> None:
+        """Undo changes that can steer the tests, but for what the task's own solution changes too.
+
+        Raises SandboxError.
+        """
+        await self._find_steering()
+        await self._put_back([one.path for one in self._to_put_back()], "steering")
+
+    async def put_back_all(self) -> None:
+        """The same once more, with what came later, and the files of the tests. Raises SandboxError."""
+        assert self._task is not None
+        await self.put_back_steering()
+        await self._put_back(sorted(self._task.tests), "tests")
+
+    async def _find_steering(self) -> None:
+        assert self._task is not None
+        changed, others = await self._ask(_CHANGES.format(head=self._head))
+        paths = {*changed, *others} - self._untracked
+        changes = [Change(path, is_new=path not in self._tracked) for path in paths]
+        known_before = {one.path for one in self.steering}
+        found = [one for one in steering(changes, self._task) if one.path not in known_before]
+        if self._has_begun:  # by now the task's own test patch has changed these
+            found = [one for one in found if one.path not in self._task.tests]
+        self._has_begun = True
+        self.steering += found
+        known = [one.path for one in found if one in self._to_put_back() and not one.is_new]
+        if known:
+            await self._ask(_EXTRACT.format(folder=self.folder, head=self._head), _listed(known))
+            await self._fetch("steering")
+
+    def _to_put_back(self) -> list[Steering]:
+        assert self._task is not None
+        return [one for one in self.steering if not one.kept and one.path not in self._task.tests]
+
+    async def _put_back(self, paths: list[str], part: str) -> None:
+        if not paths:
+            return
+        await self._ask(_REMOVE, _listed(paths))
+        source = self.kept / part
+        if source.is_dir() and any(source.iterdir()):
+            await self.sandbox.upload(source, DIRECTORY)
+
+    async def _fetch(self, part: str) -> None:
+        await self.sandbox.download(f"{self.folder}/{part}", self.kept / part)
+
+    async def _ask(self, script: str, stdin: bytes = b"") -> list[list[str]]:
+        """Run a script, and take what it says apart."""
+        run = await self.sandbox.exec(script, timeout=_TIMEOUT, stdin=stdin, output_limit=_LISTING_LIMIT)
+        said = run.output.decode("utf-8", "surrogateescape")
+        if run.exit_code == _DOES_NOT_APPLY:
+            message = f"the test patch of {self.row.instance_id} does not apply to its base commit"
+            raise BrokenTaskError(message)
+        if run.exit_code != 0 or run.dropped:
+            message = f"the files of the tests could not be kept (exit {run.exit_code}): {said.strip()[-500:]}"
+            raise SandboxError(message)
+        return _lists(said)
+
+
+class BrokenTaskError(Exception):
+    """A task's own files do not fit together."""
+
+
+def _lists(said: str) -> list[list[str]]:
+    lists: list[list[str]] = [[]]
+    for name in said.removesuffix("\0").split("\0"):
+        if name:
+            lists[-1].append(name)
+        else:
+            lists.append([])
+    return lists
+
+
+def _listed(paths: Iterable[str]) -> bytes:
+    return b"".join(path.encode("utf-8", "surrogateescape") + b"\0" for path in paths)

@@ -1,0 +1,122 @@
+"""What runners say at their end is read as they print it, and held against what is read as passed."""
+
+import pytest
+
+from evals.swebench.runner_summary import doubts, read_pytest, read_sympy, read_unittest, reader_of
+
+PYTEST = """\
+============================= test session starts ==============================
+collected 5 items
+
+tests/test_a.py .sFxE                                                     [100%]
+=========================== short test summary info ============================
+PASSED tests/test_a.py::test_one
+PASSED tests/test_a.py::test_two[a b]
+SKIPPED [1] tests/test_a.py:9: no network
+XFAIL tests/test_a.py::test_three - known
+FAILED tests/test_a.py::test_four - assert 1 == 2
+ERROR tests/test_a.py::test_five - boom
+====== 1 failed, 2 passed, 1 skipped, 1 xfailed, 1 error in 0.12s ======
+"""
+OLD_PYTEST = "tests/test_a.py::test_one PASSED\n===== 1 passed, 2 warnings in 0.12 seconds =====\n"
+DJANGO = """\
+test_one (app.tests.Case) ... ok
+test_two (app.tests.Case) ... FAIL
+test_three (app.tests.Case) ... skipped 'no'
+
+======================================================================
+FAIL: test_two (app.tests.Case)
+----------------------------------------------------------------------
+Traceback (most recent call last):
+
+----------------------------------------------------------------------
+Ran 3 tests in 0.011s
+
+FAILED (failures=1, skipped=1)
+Destroying test database for alias 'default'...
+"""
+SYMPY = """\
+test_one ok
+test_two F
+____ sympy/core/tests/test_a.py:test_two ____
+=========== tests finished: 1 passed, 1 failed, 2 skipped, in 0.40 seconds ===========
+DO *NOT* COMMIT!
+"""
+
+
+def test_pytest_is_read() -> None:
+    end = read_pytest(PYTEST + "PASSED tests/test_a.py::test_four\n")
+    assert end is not None
+    assert (end.not_failed, end.failed, end.passed, end.listed_as_passed) == (4, 2, 2, 2)
+    assert "test_four" not in PYTEST[end.position :]
+    assert end.listing.startswith("\nPASSED") or end.listing.startswith("PASSED")
+    assert doubts(end, 1, ["tests/test_a.py::test_one"]) == []
+
+
+def test_the_last_end_counts() -> None:
+    """Tests of pytest itself print what other runs of it said."""
+    end = read_pytest("===== 9 passed in 0.01s =====\n" + PYTEST)
+    assert end is not None
+    assert end.passed == 2
+
+
+@pytest.mark.parametrize(
+    "end", ["1 passed in 0.1s (0:00:01)", "1 passed in 61.20s (0:01:01)", "1 passed, 3 warnings in 5s"]
+)
+def test_spellings_of_the_counts(end: str) -> None:
+    found = read_pytest(f"=== short test summary info ===\nPASSED a::b\n====== {end} ======\n")
+    assert found is not None
+    assert doubts(found, 0, ["a::b"]) == []
+
+
+def test_an_old_pytest_lists_nothing() -> None:
+    end = read_pytest(OLD_PYTEST)
+    assert end is not None
+    assert (end.not_failed, end.listing) == (1, "")
+    assert doubts(end, 0, ["tests/test_a.py::test_one"]) == []
+
+
+def test_django_is_read() -> None:
+    end = read_unittest(DJANGO)
+    assert end is not None
+    assert (end.not_failed, end.failed) == (2, 1)
+    assert doubts(end, 1, ["test_one (app.tests.Case)", "a docstring (of a test)", "another"]) == []
+    (contradicted,) = doubts(end, 1, ["test_two (app.tests.Case)"])
+    assert "test_two" in contradicted
+
+
+def test_sympy_is_read() -> None:
+    end = read_sympy(SYMPY)
+    assert end is not None
+    assert (end.not_failed, end.failed) == (3, 1)
+    assert doubts(end, 1, ["test_one"]) == []
+
+
+@pytest.mark.parametrize(
+    ("output", "code", "passed", "said"),
+    [
+        ("PASSED a::b\n", 0, ["a::b"], "did not come to its own end"),
+        (PYTEST, 0, [], "left with 0"),
+        (PYTEST.replace("1 failed, ", "").replace(", 1 error", ""), 1, [], "left with 1"),
+        (PYTEST.replace("SKIPPED", "PASSED a::c\nSKIPPED"), 1, [], "3 tests are listed as passed"),
+        (PYTEST, 1, [f"a::{number}" for number in range(5)], "5 expected tests"),
+    ],
+)
+def test_what_does_not_agree_is_said(output: str, code: int, passed: list[str], said: str) -> None:
+    (doubt,) = doubts(read_pytest(output), code, passed)
+    assert said in doubt
+
+
+@pytest.mark.parametrize(
+    ("command", "reader"),
+    [
+        ("pytest -rA tests/test_a.py", read_pytest),
+        ("python3 -m pytest -rA", read_pytest),
+        ("tox --current-env -epy39 -v -- tests/test_a.py", read_pytest),
+        ("./tests/runtests.py --verbosity 2 --parallel 1 app", read_unittest),
+        ("PYTHONWARNINGS='ignore' bin/test -C --verbose sympy/core/tests/test_a.py", read_sympy),
+        ("npm test", None),
+    ],
+)
+def test_runners_are_known_by_their_commands(command: str, reader: object) -> None:
+    assert reader_of(command) is reader
