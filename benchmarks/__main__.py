@@ -19,6 +19,7 @@ BENCHMARKS = {
     "wire": "what a client computes for a request, early and late in a conversation",
     "shell": "a command, files and edits in a container, and how soon it is ready",
     "soak": "ten thousand commands in one container",
+    "grading": "the verdicts on patches, beside swebench's own command (some 3 minutes)",
     "trial": "container teardown, and that no trial waits for it",
 }
 ALL = "all"

@@ -206,6 +206,9 @@ def _verdict_sentence(verdict: Verdict) -> str:
     groups = {"fail-to-pass": verdict.fail_to_pass, "pass-to-pass": verdict.pass_to_pass}
     counts = ", ".join(f"{name} {_passed(group)}" for name, group in groups.items() if group.passed or group.failed)
     said += [counts] if counts else []
+    if verdict.script_seconds is not None:
+        whole = verdict.ended - verdict.started
+        said.append(f"{wording.duration(whole)}, of which its tests {wording.duration(verdict.script_seconds)}")
     return one_line(", ".join(said) + (f": {verdict.detail}" if verdict.detail else ""), 500)
 
 

@@ -99,6 +99,7 @@ class HardenedVerifier:
     ) -> Judgement:
         started = time.monotonic()
         state = await self._prepare(sandbox, script, protected.folder, files)
+        prepared = time.monotonic() - started
         if isinstance(state, Judgement):
             return state
         # What it left running could change what is put in place now. The answer says nothing: the call ends with them.
@@ -114,7 +115,8 @@ class HardenedVerifier:
         if run.exit_code is None:
             (files / "test_output.txt").write_text(output, "utf-8")
             return too_late(self.timeout)
-        return await self._grade(row, patch, script.tests, output, run.exit_code, files)
+        judgement = await self._grade(row, patch, script.tests, output, run.exit_code, files)
+        return replace(judgement, script_seconds=prepared + run.duration)
 
     async def _prepare(
         self, sandbox: DockerSandbox, script: EvaluationScript, folder: str, files: Path

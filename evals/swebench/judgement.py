@@ -18,6 +18,9 @@ class Judgement:
     flags: list[str] = field(default_factory=list[str])
     """What in the patch could steer the tests, and what became of it."""
 
+    script_seconds: float | None = None
+    """What the task's own script took; the rest of the time is the verifier's."""
+
     @property
     def infrastructure(self) -> str:
         """What broke in the environment, by swebench's reading of the log; empty where nothing did."""
@@ -72,6 +75,7 @@ def verdict(
         detail=judgement.detail,
         flags=judgement.flags,
         infrastructure=judgement.infrastructure,
+        script_seconds=judgement.script_seconds,
         fail_to_pass=_group(tests.get("FAIL_TO_PASS", {})),
         pass_to_pass=_group(tests.get("PASS_TO_PASS", {})),
         patch_sha256=patch_sha256,

@@ -6,7 +6,7 @@ swebench waits 15 s for it to stop, and a script that runs too long is ended wit
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from evals.swebench.dataset import Row
@@ -68,7 +68,7 @@ class OfficialVerifier:
         if run.timed_out:
             with log.open("a", encoding="utf-8") as file:
                 file.write(f"\n\nTimeout error: {self.timeout:g} seconds exceeded.")
-            return too_late(self.timeout)
+            return replace(too_late(self.timeout), script_seconds=run.duration)
         report = await self.grader.report(row, patch.decode("utf-8", "replace"), log)
         (files / "report.json").write_text(json.dumps({row.instance_id: report}, indent=4), "utf-8")
-        return judgement_of(report)
+        return replace(judgement_of(report), script_seconds=run.duration)

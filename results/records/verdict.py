@@ -37,6 +37,8 @@ class Verdict(Record):
     """What in the patch could steer the tests, and what became of it."""
     infrastructure: str = ""
     """What broke in the environment, by swebench's reading of the log: not resolved, and nobody's fault in the work."""
+    script_seconds: float | None = None
+    """What the task's own script took of the time between start and end; None where none ran."""
     fail_to_pass: TestGroup = Field(default_factory=TestGroup)
     pass_to_pass: TestGroup = Field(default_factory=TestGroup)
     patch_sha256: str | None = None
