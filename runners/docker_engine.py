@@ -116,8 +116,8 @@ def ensure_image(client: "DockerClient", name: str) -> str:
             reason = getattr(error, "explanation", None) or str(error)
             message = (
                 f"the image {name} is not on this machine and cannot be pulled: {str(reason).strip()}\n"
-                "Load it with `docker load`, or build it under this name "
-                "(for a SWE-bench instance: scripts/prepare_instance)."
+                "Get the images of tasks with `evals images pull`, load it with `docker load`, or build it under this "
+                "name (for a SWE-bench instance: scripts/prepare_instance)."
             )
             raise ImageUnavailableError(message) from error
     assert image_id is not None

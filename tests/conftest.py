@@ -12,8 +12,11 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
 IN_ONE_PROCESS = (
+    "tests/docker/test_base_image.py",
     "tests/docker/test_engine_restart.py",
     "tests/docker/test_hostile.py",
+    "tests/docker/test_images.py",
+    "tests/docker/test_podman.py",
     "tests/docker/test_prepare_instance.py",
     "tests/docker/test_real_instances.py",
     "tests/e2e/test_demo.py",

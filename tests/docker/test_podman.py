@@ -5,6 +5,7 @@ import os
 import resource
 import shutil
 import subprocess
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -28,9 +29,9 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerClient]:
+def podman() -> Iterator[DockerClient]:
     """A Podman of the test's own, with the base image."""
-    folder = tmp_path_factory.mktemp("podman")
+    folder = Path(tempfile.mkdtemp(prefix="podman-"))  # pytest's own folders are too deep: 50 characters is its limit
     # Its default asks for more files and processes than some machines let even root have.
     files = min(resource.getrlimit(resource.RLIMIT_NOFILE)[1], 65536)
     limits = f'"nofile={files}:{files}", "nproc=16384:16384"'
@@ -51,6 +52,7 @@ def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerClient]:
         _end_watchers(folder)
         subprocess.run([*command, "system", "reset", "--force"], env=environment, capture_output=True, check=False)
         subprocess.run(["umount", str(folder / "root" / "overlay")], capture_output=True, check=False)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _end_watchers(folder: Path) -> None:
