@@ -18,7 +18,7 @@ from agent.listener import Listener, Listeners
 from agent.loop import Agent, Instructions
 from agent.redaction import Redacting
 from agent.sandboxes import SandboxChoice, open_sandbox
-from agent.workspace import Checkout, Workspace, WorkspaceError
+from agent.workspace import Checkout, Diff, Workspace, WorkspaceError, printable
 from results.records.events import EndEvent, Event, PatchEvent
 from results.records.manifest import LimitsDescription
 from results.records.outcome import Outcome
@@ -31,6 +31,9 @@ from tools.sandbox import SandboxError
 
 HARVEST_GRACE = 60.0
 SHOWN_PATCH = 1024 * 1024
+SHOWN_LEFT_OUT = 100
+LEFT_OUT = "left_out"
+"""What an outcome counts files by that are not in the diff."""
 
 
 class RecordError(Exception):
@@ -125,12 +128,12 @@ async def run_task(
             )
             task = f"The repository is in {sandbox.working_directory}.\n\n{settings.task}"
             outcome, failure = await _work(agent, Instructions(system_prompt(), task, settings.pictures))
-            outcome, failure, patch = await _harvest(workspace, base, outcome, failure)
-            if patch is not None:
-                (folder / "patch.diff").write_bytes(patch)
-                listener.event(patch_event(patch))
+            outcome, failure, diff = await _harvest(workspace, base, outcome, failure)
+            if diff is not None:
+                (folder / "patch.diff").write_bytes(diff.patch)
+                listener.event(patch_event(diff))
             listener.event(EndEvent(time=time.time(), outcome=outcome))
-    return TaskResult(outcome, patch, failure, folder)
+    return TaskResult(outcome, diff.patch if diff else None, failure, folder)
 
 
 async def run_interruptibly(agent: Agent, instructions: Instructions) -> Outcome:
@@ -156,10 +159,23 @@ def new_session_folder(sessions: Path) -> Path:
     return sessions.absolute() / f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
 
 
-def patch_event(patch: bytes) -> PatchEvent:
+def patch_event(diff: Diff) -> PatchEvent:
     """The event of a harvest. What is longer than anybody reads is cut; `patch.diff` has the whole."""
-    text = patch[:SHOWN_PATCH].decode("utf-8", "replace")
-    return PatchEvent(time=time.time(), patch=text, sha256=hashlib.sha256(patch).hexdigest())
+    names = {printable(left.name): left.reason for left in diff.left_out[:SHOWN_LEFT_OUT]}
+    return PatchEvent(
+        time=time.time(),
+        patch=diff.patch[:SHOWN_PATCH].decode("utf-8", "replace"),
+        sha256=hashlib.sha256(diff.patch).hexdigest(),
+        left_out=len(diff.left_out),
+        left_out_names=names,
+    )
+
+
+def with_left_out(outcome: Outcome, diff: Diff) -> Outcome:
+    """The outcome that counts what is not in the diff."""
+    if not diff.left_out:
+        return outcome
+    return outcome.model_copy(update={"counts": {**outcome.counts, LEFT_OUT: len(diff.left_out)}})
 
 
 def _open_toolset(settings: TaskSettings) -> AbstractAsyncContextManager[OpenToolset]:
@@ -197,10 +213,11 @@ async def _work(agent: Agent, instructions: Instructions) -> tuple[Outcome, Exce
 
 async def _harvest(
     workspace: Workspace, base: str, outcome: Outcome, failure: Exception | None
-) -> tuple[Outcome, Exception | None, bytes | None]:
+) -> tuple[Outcome, Exception | None, Diff | None]:
     try:
         async with asyncio.timeout(HARVEST_GRACE):
-            return outcome, failure, await workspace.diff(base)
+            diff = await workspace.diff(base)
+        return with_left_out(outcome, diff), failure, diff
     except asyncio.CancelledError:
         detail = "interrupted while the diff was made; the changes themselves are kept"
         return outcome.model_copy(update={"exit": "interrupted", "detail": detail}), failure, None

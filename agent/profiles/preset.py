@@ -39,6 +39,8 @@ class Preset(Cells):
     max_output: Stated[int] | None = None
     agent: Stated[AgentName] | None = None
     toolset: Stated[str] | None = None
+    prompt: Stated[str] | None = None
+    """A prompt set's name, or its folder."""
     attempts: Stated[int] | None = None
     limits: PresetLimits = Field(default_factory=PresetLimits)
     resources: Resources = Field(default_factory=Resources)

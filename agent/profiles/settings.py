@@ -110,6 +110,7 @@ def _preset_values(preset: Preset) -> dict[str, AnyStated]:
         "max_output": preset.max_output,
         "agent": preset.agent,
         "toolset": preset.toolset,
+        "prompt": preset.prompt,
         "attempts": preset.attempts,
         "steps": preset.limits.steps,
         "seconds": preset.limits.seconds,

@@ -1,40 +1,40 @@
-"""A row as a task for an agent: where its repository is, and what the agent is told."""
+"""A row as a task for an agent: where its repository is, and what the agent is told.
 
-import hashlib
-from dataclasses import dataclass
-from importlib import resources
+Of a row only what is told here ever reaches a model: no hints, no names of tests, no test patch, no solution, and no
+instance id, which for SWE-bench Pro has the hash of the solution in it.
+"""
+
+from collections.abc import Mapping
 
 from agent.loop import Instructions
-from evals.swebench.dataset import Row
+from evals.swebench.prompt_sets import Prompts
+from evals.swebench.rows import Instance, Kind, ProRow
 
-DIRECTORY = "/testbed"
-"""Where SWE-bench's images have the repository."""
-
-
-def prompt_template(name: str) -> str:
-    """A prompt of this benchmark: `system` or `task`."""
-    return resources.files("evals").joinpath(f"swebench/prompts/{name}.md").read_text("utf-8").strip()
+DIRECTORIES: Mapping[Kind, str] = {"swebench": "/testbed", "pro": "/app"}
+"""Where the images of each benchmark have the repository."""
 
 
-def text_sha256(text: str) -> str:
-    """The hash by which a manifest names a prompt."""
-    return hashlib.sha256(text.encode()).hexdigest()
+def directory_of(row: Instance) -> str:
+    """Where the row's image has the repository."""
+    return DIRECTORIES[row.kind]
 
 
-@dataclass(frozen=True)
-class Prompts:
-    """The two texts from which an agent's instructions are made."""
+def task_text(row: Instance) -> str:
+    """What the row says about the task.
 
-    system: str
-    task: str
+    For SWE-bench Pro that is more than its problem statement, laid out as in `helper_code/create_problem_statement.py`
+    of scaleapi/SWE-bench_Pro-os (commit ca10a60): without the other two, a task cannot be known (its issue 64).
+    """
+    if isinstance(row, ProRow):
+        return (
+            f"{row.problem_statement}\n\nRequirements:\n{row.requirements}\n\n"
+            f"New interfaces introduced:\n{row.interface}"
+        )
+    return row.problem_statement
 
-    @classmethod
-    def default(cls) -> "Prompts":
-        """Those that come with the benchmark."""
-        return cls(prompt_template("system"), prompt_template("task"))
 
-    def instructions(self, row: Row) -> Instructions:
-        """What the agent is told about `row`: the issue alone, no hints, no test names."""
-        # Replaced one after the other, never formatted: an issue may hold braces.
-        task = self.task.replace("{directory}", DIRECTORY).replace("{problem_statement}", row.problem_statement)
-        return Instructions(self.system, task)
+def instructions(prompts: Prompts, row: Instance) -> Instructions:
+    """What the agent is told about `row`."""
+    # Replaced one after the other, never formatted: an issue may hold braces.
+    task = prompts.task.replace("{directory}", directory_of(row)).replace("{problem_statement}", task_text(row))
+    return Instructions(prompts.system, task)

@@ -202,6 +202,10 @@ class PatchEvent(Record):
     time: float
     patch: str
     sha256: str
+    left_out: int = 0
+    """How many files, and folders as a whole, came up and are not in it: litter, and what git ignores."""
+    left_out_names: dict[str, str] = Field(default_factory=dict)
+    """The first hundred of them, each with the reason; a folder has a slash at its end."""
 
 
 class EndEvent(Record):

@@ -46,6 +46,9 @@ class AgentDescription(Record):
     """Of the definitions of our own tools, as the model sees them."""
     mcp: list[dict[str, str]] = Field(default_factory=list[dict[str, str]])
     """The servers of further tools: name, and how each is reached, without what may be secret."""
+    prompt: str | None = None
+    """The name of the prompt set that the two texts below are. None in runs older than this field: `default`."""
+    prompt_version: int | None = None
     system_prompt: str | None = None
     system_prompt_sha256: str | None = None
     task_prompt: str | None = None

@@ -25,7 +25,7 @@ async def test_folder_of_a_repository_has_the_whole_repository_s_diff(make_repos
         base = await workspace.snapshot()
         repository.write("top", "2\n")
         repository.write("sub/in", "2\n")
-        patch = await workspace.diff(base)
+        patch = (await workspace.diff(base)).patch
     await apply(patch, twin / "sub")
     assert files(twin) == files(repository.path)
 
@@ -168,7 +168,7 @@ async def test_scratch_folder_that_the_agent_deleted_costs_nothing(repository: G
         base = await workspace.snapshot()
         repository.write("new", "x\n")
         shutil.rmtree(workspace.sandbox.scratch_directory)
-        assert b"+x" in await workspace.diff(base)
+        assert b"+x" in (await workspace.diff(base)).patch
 
 
 async def test_patch_that_does_not_fit_changes_nothing(repository: GitRepository):

@@ -27,7 +27,7 @@ async def diff_of(repository: GitRepository, change: Change) -> bytes:
     async with workspace_in(repository.path) as workspace:
         base = await workspace.snapshot()
         change(repository)
-        return await workspace.diff(base)
+        return (await workspace.diff(base)).patch
 
 
 async def apply(patch: bytes, folder: Path) -> None:
