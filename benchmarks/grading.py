@@ -23,8 +23,9 @@ from evals.demo.suite import build_images, load_rows
 from evals.janitor import Janitor
 from evals.swebench.dataset import Row
 from evals.swebench.grading import Grader, open_grader, swebench_version
-from evals.swebench.verifier import Verifier, VerifierContainers
-from evals.swebench.verifiers import make_verifiers
+from evals.swebench.judging import Judging
+from evals.swebench.verifier import Verifier
+from evals.swebench.verifier_settings import VerifierSettings
 from runners.docker_engine import EngineUnavailableError, connect
 
 if TYPE_CHECKING:
@@ -54,14 +55,13 @@ async def _measure(client: "DockerClient", options: Options) -> list[Measurement
     await build_images(client, records)
     janitor = Janitor()
     with TemporaryDirectory() as folder:
+        judging = Judging(VerifierSettings(network="none"))
+        async with judging.open(client, janitor, "benchmark", list(judging.versions())) as verifiers:
+            overheads = {one.name: await _overhead(one, rows, Path(folder)) for one in verifiers}
         async with open_grader() as grader:
             started = time.perf_counter()
             await grader.eval_script(rows[0])
             imported = time.perf_counter() - started
-            verifiers = make_verifiers(
-                ["official", "hardened"], VerifierContainers(client, janitor, "benchmark", "none"), grader
-            )
-            overheads = {one.name: await _overhead(one, rows, Path(folder)) for one in verifiers}
             logs = await _grade_logs(grader, rows, Path(folder))
         await janitor.finish()
         measurements = [

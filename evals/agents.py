@@ -12,8 +12,9 @@ from agent.listener import Listener
 from agent.loop import Agent
 from agent.workspace import Workspace, WorkspaceError
 from evals.preflight import ThinkingNeed
-from evals.swebench.dataset import Row
-from evals.swebench.tasks import Prompts
+from evals.swebench.dataset import AnyInstance
+from evals.swebench.prompt_sets import Prompts
+from evals.swebench.tasks import instructions
 from results.records.events import StartEvent
 from results.records.manifest import LimitsDescription
 from results.records.outcome import Outcome, TimeSplit
@@ -31,7 +32,7 @@ class TaskAgent(Protocol):
         """`default`, `gold` or `nop`."""
         ...
 
-    async def work(self, row: Row, sandbox: Sandbox, listener: Listener) -> Outcome:
+    async def work(self, row: AnyInstance, sandbox: Sandbox, listener: Listener) -> Outcome:
         """Work on the task in the sandbox, and say how it ended. Never raises for what the work itself does."""
         ...
 
@@ -54,7 +55,7 @@ class ModelAgent:
         """What of the model's thinking has to survive: our loop sends no user message after the first."""
         return ("tool_turns",)
 
-    async def work(self, row: Row, sandbox: Sandbox, listener: Listener) -> Outcome:
+    async def work(self, row: AnyInstance, sandbox: Sandbox, listener: Listener) -> Outcome:
         """Run the loop; every call is allowed, since a container of its own is what it can harm."""
         try:
             async with self.open_toolset() as toolset:
@@ -68,7 +69,7 @@ class ModelAgent:
                     approval=Approval("all"),
                     listener=listener,
                 )
-                return await agent.run(self.prompts.instructions(row))
+                return await agent.run(instructions(self.prompts, row))
         except McpError as error:
             return Outcome(exit="error", error="harness", detail=str(error))
 
@@ -87,7 +88,7 @@ class GoldAgent:
 
     name: str = "gold"
 
-    async def work(self, row: Row, sandbox: Sandbox, listener: Listener) -> Outcome:
+    async def work(self, row: AnyInstance, sandbox: Sandbox, listener: Listener) -> Outcome:
         """Apply the row's patch."""
         started = time.monotonic()
         _tell_start(self.name, sandbox, row, listener)
@@ -104,13 +105,13 @@ class NopAgent:
 
     name: str = "nop"
 
-    async def work(self, row: Row, sandbox: Sandbox, listener: Listener) -> Outcome:
+    async def work(self, row: AnyInstance, sandbox: Sandbox, listener: Listener) -> Outcome:
         """Leave everything as it is."""
         _tell_start(self.name, sandbox, row, listener)
         return Outcome(exit="submitted")
 
 
-def _tell_start(name: str, sandbox: Sandbox, row: Row, listener: Listener) -> None:
+def _tell_start(name: str, sandbox: Sandbox, row: AnyInstance, listener: Listener) -> None:
     listener.event(
         StartEvent(
             time=time.time(),

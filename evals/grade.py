@@ -12,18 +12,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from evals.engine_watch import EngineWatch
+from evals.images.using import use_image
 from evals.janitor import Janitor
-from evals.manifest import grade_network
 from evals.session import describe_session
-from evals.swebench.dataset import Row
-from evals.swebench.grading import open_grader
-from evals.swebench.verifier import Verifier, VerifierContainers
-from evals.swebench.verifiers import make_verifiers
+from evals.swebench.dataset import AnyInstance
+from evals.swebench.judging import Judging
+from evals.swebench.verifier import Verifier
 from evals.trial import Harvest, Report, close_try, judge_all
 from results.records.outcome import Outcome
 from results.records.verdict import Verdict
 from results.run_directory import RunDirectory, TrialDirectory, TryDirectory
-from runners.docker_engine import ImageUnavailableError, connect, ensure_image, in_thread
+from runners.docker_engine import ImageUnavailableError, connect, in_thread
 from runners.reaper import reap_beside, remove_containers
 
 if TYPE_CHECKING:
@@ -45,7 +44,7 @@ class GradeResult:
 class Work:
     """A patch that is to be judged."""
 
-    row: Row
+    row: AnyInstance
     trial: TrialDirectory
     directory: TryDirectory
     patch: bytes
@@ -73,7 +72,7 @@ class _Grading:
     async def _judge(self, work: Work) -> tuple[Harvest, Outcome, list[Verdict]]:
         harvest = Harvest(work.outcome, work.patch, None, time.time())
         try:
-            image_id = await in_thread(ensure_image, self.client, work.row.image) if work.patch.strip() else None
+            image_id = await in_thread(use_image, self.client, work.row.image) if work.patch.strip() else None
         except ImageUnavailableError as error:
             return harvest, work.outcome.model_copy(update={"error": "image", "detail": str(error)}), []
         harvest = Harvest(work.outcome, work.patch, image_id, harvest.started)
@@ -88,33 +87,39 @@ class _Grading:
 
 
 async def grade(
-    run: RunDirectory, predictions: Sequence[tuple[Row, bytes | None]], report: Report, *, at_once: int, tries: int
+    run: RunDirectory,
+    predictions: Sequence[tuple[AnyInstance, bytes | None]],
+    judging: Judging,
+    report: Report,
+    *,
+    at_once: int,
+    tries: int,
 ) -> GradeResult:
     """Judge a patch for each row; a row without one counts as not resolved.
 
     Raises EngineUnavailableError when there is no Docker engine.
     """
-    async with _opened(run, report, at_once, tries) as grading, asyncio.TaskGroup() as group:
+    async with _opened(run, judging, report, at_once, tries) as grading, asyncio.TaskGroup() as group:
         for row, patch in predictions:
             group.create_task(_grade_one(grading, run, row, patch))
     return grading.result
 
 
 async def regrade(
-    run: RunDirectory, rows: Mapping[str, Row], report: Report, *, at_once: int, tries: int
+    run: RunDirectory, rows: Mapping[str, AnyInstance], judging: Judging, report: Report, *, at_once: int, tries: int
 ) -> GradeResult:
     """Judge the patches of a run once more; trials of tasks that are not in `rows` are left alone.
 
     Raises EngineUnavailableError when there is no Docker engine.
     """
-    async with _opened(run, report, at_once, tries) as grading, asyncio.TaskGroup() as group:
+    async with _opened(run, judging, report, at_once, tries) as grading, asyncio.TaskGroup() as group:
         for trial in run.trials():
             if trial.task_id in rows and (work := _work_of(trial, rows[trial.task_id])):
                 group.create_task(grading.judge(work))
     return grading.result
 
 
-async def _grade_one(grading: _Grading, run: RunDirectory, row: Row, patch: bytes | None) -> None:
+async def _grade_one(grading: _Grading, run: RunDirectory, row: AnyInstance, patch: bytes | None) -> None:
     trial = run.trial(row.instance_id, 1)
     directory = trial.start_try()
     directory.write_patch(patch or b"")
@@ -123,7 +128,7 @@ async def _grade_one(grading: _Grading, run: RunDirectory, row: Row, patch: byte
     close_try(trial, directory, harvest, outcome)
 
 
-def _work_of(trial: TrialDirectory, row: Row) -> Work | None:
+def _work_of(trial: TrialDirectory, row: AnyInstance) -> Work | None:
     """What the last try left that was harvested, whatever came of its verification."""
     for directory in reversed(trial.tries()):
         end = directory.end()
@@ -134,13 +139,13 @@ def _work_of(trial: TrialDirectory, row: Row) -> Work | None:
 
 
 @asynccontextmanager
-async def _opened(run: RunDirectory, report: Report, at_once: int, tries: int) -> AsyncGenerator[_Grading]:
+async def _opened(
+    run: RunDirectory, judging: Judging, report: Report, at_once: int, tries: int
+) -> AsyncGenerator[_Grading]:
     run_id, janitor = run.manifest.run_id, Janitor()
     with contextlib.closing(await asyncio.to_thread(connect)) as client:
-        async with open_grader() as grader:
+        async with judging.open(client, janitor, run_id, list(run.manifest.verifiers)) as verifiers:
             run.append_session(describe_session(run, client, at_once))
-            containers = VerifierContainers(client, janitor, run_id, grade_network(run.manifest))
-            verifiers = make_verifiers(list(run.manifest.verifiers), containers, grader)
             grading = _Grading(client, verifiers, report, asyncio.Semaphore(at_once), tries)
             reap_beside(client)
             try:

@@ -1,12 +1,13 @@
 """Puts a run's manifest together: everything that defines its score, and nothing that does not."""
 
 import importlib.metadata
+from typing import Any
 
 from evals.agents import ModelAgent, TaskAgent
 from evals.swebench.dataset import Dataset
-from evals.swebench.tasks import text_sha256
-from evals.swebench.verifier import ENVIRONMENT, EVALUATION_TIMEOUT, Network
-from evals.swebench.verifiers import Verdicts, versions
+from evals.swebench.judging import SWEBENCH, Judging
+from evals.swebench.prompt_sets import text_sha256
+from evals.swebench.verifier_settings import VerifierSettings
 from results.records.manifest import AgentDescription, BenchmarkDescription, LimitsDescription, Manifest
 from runners.sandbox_options import SandboxOptions
 from tools.toolset import make_toolset, toolset_sha256
@@ -15,12 +16,11 @@ from tools.toolset import make_toolset, toolset_sha256
 def make_manifest(
     run_id: str,
     benchmark: str,
-    dataset: Dataset,
+    dataset: Dataset[Any],
     agent: TaskAgent | str,
     attempts: int,
     sandbox: SandboxOptions,
-    grade_network: Network = "bridge",
-    verdicts: Verdicts = "both",
+    judging: Judging = SWEBENCH,
 ) -> Manifest:
     """The manifest of a run of `agent` on `dataset`; of an agent that is none of ours there is a name alone."""
     model = agent if isinstance(agent, ModelAgent) else None
@@ -38,13 +38,8 @@ def make_manifest(
         backend=model.backend.description if model else None,
         prices=model.prices if model else None,
         limits=model.limits if model else LimitsDescription(),
-        verifiers=versions(verdicts),
-        sandbox={
-            **sandbox.description(),
-            "verifier_network": grade_network,
-            "verifier_timeout_seconds": EVALUATION_TIMEOUT,
-            "verifier_environment": ENVIRONMENT,
-        },
+        verifiers=judging.versions(),
+        sandbox={**sandbox.description(), **judging.description()},
         harness_version=importlib.metadata.version("unbroken"),
     )
 
@@ -56,6 +51,8 @@ def _model_agent(agent: ModelAgent) -> AgentDescription:
         toolset=agent.toolset,
         tools_sha256=toolset_sha256(make_toolset(agent.toolset)),
         mcp=[server.description() for server in agent.mcp],
+        prompt=prompts.name,
+        prompt_version=prompts.version,
         system_prompt=prompts.system,
         system_prompt_sha256=text_sha256(prompts.system),
         task_prompt=prompts.task,
@@ -63,6 +60,6 @@ def _model_agent(agent: ModelAgent) -> AgentDescription:
     )
 
 
-def grade_network(manifest: Manifest) -> Network:
-    """What the verifier's containers of a run reach."""
-    return "none" if manifest.sandbox.get("verifier_network") == "none" else "bridge"
+def verifier_settings(manifest: Manifest) -> VerifierSettings:
+    """How the patches of a run are judged."""
+    return VerifierSettings.described(manifest.sandbox)

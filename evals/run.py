@@ -21,12 +21,10 @@ from evals.agents import TaskAgent
 from evals.audit.record import audit_try
 from evals.engine_watch import EngineWatch
 from evals.janitor import Janitor
-from evals.manifest import grade_network
 from evals.session import describe_session
-from evals.swebench.dataset import Row
-from evals.swebench.grading import open_grader
-from evals.swebench.verifier import Network, Verifier, VerifierContainers
-from evals.swebench.verifiers import Verdicts, make_verifiers
+from evals.swebench.dataset import AnyInstance
+from evals.swebench.judging import SWEBENCH, Judging
+from evals.swebench.verifier import Verifier
 from evals.trial import AgentPhase, Harvest, Report, close_try, judge, not_judged
 from results.record_files import DamagedFileError
 from results.records.doctor import DoctorReport
@@ -61,10 +59,8 @@ class RunSettings:
     """A person wants the run although the backend loses thinking that the agent needs."""
     tries: int = 2
     """How often a trial is tried, and the work of a try judged, while the sandbox or the verifier fails."""
-    grade_network: Network = "bridge"
-    """The verifiers', as the manifest has it."""
-    verdicts: Verdicts = "both"
-    """Which verifiers judge, as the manifest has them."""
+    judging: Judging = SWEBENCH
+    """How patches are judged, as the manifest has it."""
 
 
 @dataclass
@@ -89,7 +85,7 @@ class RunResult:
 @dataclass
 class _Execution:
     run: RunDirectory
-    rows: Sequence[Row]
+    rows: Sequence[AnyInstance]
     phase: AgentPhase
     verifiers: Sequence[Verifier]
     settings: RunSettings
@@ -114,7 +110,7 @@ class _Execution:
             except ExceptionGroup as failures:  # a full disk, say: one sentence, not a group of them
                 raise failures.exceptions[0] from failures
 
-    async def _trial(self, row: Row, attempt: int) -> None:
+    async def _trial(self, row: AnyInstance, attempt: int) -> None:
         trial = self.run.trial(row.instance_id, attempt)
         verdicts: list[Verdict] = []
         # Held over another try too: while the engine is away, a trial that began now would only lose its first one.
@@ -132,7 +128,7 @@ class _Execution:
         with contextlib.suppress(OSError):  # who watched has gone away; the work goes on
             self.report(trial, end.outcome, verdicts)
 
-    async def _audit(self, row: Row, trial: TrialDirectory, directory: TryDirectory) -> None:
+    async def _audit(self, row: AnyInstance, trial: TrialDirectory, directory: TryDirectory) -> None:
         try:
             audit = await asyncio.to_thread(audit_try, directory, row.repo)
         except (OSError, DamagedFileError) as error:  # it can be made again at any time
@@ -141,7 +137,7 @@ class _Execution:
             if audit.flags:
                 self.result.flagged[trial.task_id, trial.attempt] = audit.flags
 
-    async def _agent_phase(self, row: Row, trial: TrialDirectory) -> tuple[TryDirectory, Harvest | None]:
+    async def _agent_phase(self, row: AnyInstance, trial: TrialDirectory) -> tuple[TryDirectory, Harvest | None]:
         """Let the agent work, in as many tries as it takes and may have. No harvest: the last try is closed."""
         chances = self.settings.tries
         while True:
@@ -160,7 +156,9 @@ class _Execution:
                 raise
             self.result.retried.add((trial.task_id, trial.attempt))
 
-    async def _judge(self, row: Row, trial: TrialDirectory, directory: TryDirectory, harvest: Harvest) -> list[Verdict]:
+    async def _judge(
+        self, row: AnyInstance, trial: TrialDirectory, directory: TryDirectory, harvest: Harvest
+    ) -> list[Verdict]:
         if self._given_up and harvest.can_be_judged:
             harvest = replace(harvest, outcome=not_judged(harvest.outcome))
         chances = iter(range(self.settings.tries - 1))
@@ -187,7 +185,7 @@ class _Execution:
 
 
 async def carry_out(
-    run: RunDirectory, rows: Sequence[Row], agent: TaskAgent, settings: RunSettings, report: Report
+    run: RunDirectory, rows: Sequence[AnyInstance], agent: TaskAgent, settings: RunSettings, report: Report
 ) -> RunResult:
     """Carry out all trials of `run`, telling `report` of each that ends.
 
@@ -196,13 +194,14 @@ async def carry_out(
     """
     run_id, janitor = run.manifest.run_id, Janitor()
     with contextlib.closing(await asyncio.to_thread(connect)) as client:
-        async with open_grader() as grader, open_network(client, settings.sandbox, run=run_id) as network:
+        async with (
+            settings.judging.open(client, janitor, run_id, list(run.manifest.verifiers)) as verifiers,
+            open_network(client, settings.sandbox, run=run_id) as network,
+        ):
             run.append_session(
                 describe_session(run, client, settings.concurrency, settings.doctor, settings.allow_lost_thinking)
             )
             phase = AgentPhase(client, agent, janitor, network, run_id, settings.secrets)
-            containers = VerifierContainers(client, janitor, run_id, grade_network(run.manifest))
-            verifiers = make_verifiers(list(run.manifest.verifiers), containers, grader)
             execution = _Execution(run, rows, phase, verifiers, settings, report, EngineWatch())
             reaping = reap_beside(client)
             try:

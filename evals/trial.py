@@ -15,22 +15,23 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from agent.listener import Listener
 from agent.redaction import Redacting
-from agent.session import Recorder, patch_event
-from agent.workspace import Workspace, WorkspaceError
+from agent.session import Recorder, patch_event, with_left_out
+from agent.workspace import Diff, PatchTooLargeError, Workspace, WorkspaceError
 from evals.agents import TaskAgent
+from evals.images.using import use_image
 from evals.janitor import Janitor
 from evals.swebench import clean_room
-from evals.swebench.dataset import Row
+from evals.swebench.dataset import AnyInstance
 from evals.swebench.grading import GraderError
 from evals.swebench.judgement import verdict
-from evals.swebench.tasks import DIRECTORY
+from evals.swebench.tasks import directory_of
 from evals.swebench.verifier import Verifier
 from results.records.events import EndEvent
 from results.records.outcome import ErrorSource, Outcome, TimeSplit, TryEnd
 from results.records.verdict import Verdict
 from results.run_directory import TrialDirectory, TryDirectory
 from results.trajectory import TrajectoryWriter
-from runners.docker_engine import ImageUnavailableError, ensure_image, in_thread
+from runners.docker_engine import ImageUnavailableError, in_thread
 from runners.docker_sandbox import ContainerSettings, DockerSandbox
 from runners.networks import SandboxNetwork
 from tools.sandbox import SandboxError
@@ -56,16 +57,16 @@ class AgentPhase:
     secrets: frozenset[str]
     """What is taken out of everything that is recorded."""
 
-    async def carry_out(self, row: Row, directory: TryDirectory) -> "Harvest":
+    async def carry_out(self, row: AnyInstance, directory: TryDirectory) -> "Harvest":
         """Let the agent work on `row`, and leave `trajectory.jsonl` and `patch.diff` in the try's folder."""
         started = time.time()
         with TrajectoryWriter(directory.trajectory_path) as writer:
             listener = Redacting(Recorder(writer), self.secrets)
             image_id = None
-            patch: bytes | None = None
+            diff: Diff | None = None
             try:
-                image_id = await in_thread(ensure_image, self.client, row.image)
-                outcome, patch = await self._in_sandbox(row, directory, listener)
+                image_id = await in_thread(use_image, self.client, row.image)
+                outcome, diff = await self._in_sandbox(row, directory, listener)
             except ImageUnavailableError as error:
                 outcome = _error("image", error)
             except SandboxError as error:
@@ -75,18 +76,20 @@ class AgentPhase:
             except Exception as error:  # the boundary of a trial: a fault of ours must not end the others
                 outcome = _fault_of_ours(error)
             outcome = _with_whole_time(outcome, time.time() - started)
-            if patch is not None:
-                directory.write_patch(patch)
-                listener.event(patch_event(patch))
+            if diff is not None:
+                directory.write_patch(diff.patch)
+                listener.event(patch_event(diff))
             listener.event(EndEvent(time=time.time(), outcome=outcome))
-        return Harvest(outcome, patch, image_id, started)
+        return Harvest(outcome, diff.patch if diff else None, image_id, started)
 
-    async def _in_sandbox(self, row: Row, directory: TryDirectory, listener: Listener) -> tuple[Outcome, bytes | None]:
+    async def _in_sandbox(
+        self, row: AnyInstance, directory: TryDirectory, listener: Listener
+    ) -> tuple[Outcome, Diff | None]:
         attempt = directory.path.parents[1].name
         settings = self.network.container(
             ContainerSettings(
                 image=row.image,
-                directory=DIRECTORY,
+                directory=directory_of(row),
                 run=self.run,
                 trial=f"{row.instance_id}/{attempt}",
                 user="root",
@@ -97,14 +100,16 @@ class AgentPhase:
         try:
             if sandbox.warnings:  # the manifest would state what does not hold
                 raise SandboxError("; ".join(sandbox.warnings))
+            if row.kind == "pro":
+                await clean_room.go_to_base(sandbox, row.base_commit)
             await clean_room.clean(sandbox, row.base_commit, row.image)
             workspace = Workspace(sandbox)
             base = await workspace.snapshot()
             outcome = await self.agent.work(row, sandbox, listener)
-            outcome, patch = await _uninterrupted(_harvest(workspace, base, outcome))
+            outcome, diff = await _uninterrupted(_harvest(workspace, base, outcome))
             if outcome.error == "sandbox" and await sandbox.is_broken_inside():
-                return _broken_by_the_agent(outcome), b""
-            return outcome, patch
+                return _broken_by_the_agent(outcome), Diff(b"")
+            return outcome, diff
         except WorkspaceError as error:
             return _error("image", error), None
         finally:
@@ -132,7 +137,7 @@ Again = Callable[[], Awaitable[bool]]
 
 async def judge(
     verifiers: Sequence[Verifier],
-    row: Row,
+    row: AnyInstance,
     trial: TrialDirectory,
     directory: TryDirectory,
     harvest: Harvest,
@@ -151,7 +156,7 @@ async def judge(
 
 async def judge_all(
     verifiers: Sequence[Verifier],
-    row: Row,
+    row: AnyInstance,
     trial: TrialDirectory,
     directory: TryDirectory,
     harvest: Harvest,
@@ -199,7 +204,7 @@ Report = Callable[[TrialDirectory, Outcome, Sequence[Verdict]], None]
 
 
 async def _judge_once(
-    verifier: Verifier, row: Row, trial: TrialDirectory, directory: TryDirectory, harvest: Harvest
+    verifier: Verifier, row: AnyInstance, trial: TrialDirectory, directory: TryDirectory, harvest: Harvest
 ) -> tuple[Outcome, Verdict | None]:
     """Append the verdict on a patch, or say in the outcome why there is none."""
     assert harvest.patch is not None
@@ -227,13 +232,17 @@ async def _judge_once(
     return harvest.outcome, found
 
 
-async def _harvest(workspace: Workspace, base: str, outcome: Outcome) -> tuple[Outcome, bytes | None]:
+async def _harvest(workspace: Workspace, base: str, outcome: Outcome) -> tuple[Outcome, Diff | None]:
     try:
         async with asyncio.timeout(HARVEST_TIMEOUT):
-            return outcome, await workspace.diff(base)
+            diff = await workspace.diff(base)
+        return with_left_out(outcome, diff), diff
     except (SandboxError, WorkspaceError, TimeoutError) as error:
         if outcome.error is not None:
             return outcome, None
+        if isinstance(error, PatchTooLargeError):  # the agent's doing, so it gets no other try for it
+            detail = f"the work is judged as an empty patch: {error}"
+            return outcome.model_copy(update={"detail": detail}), Diff(b"")
         detail = f"the work could not be harvested: {error}"
         return outcome.model_copy(update={"error": "sandbox", "detail": detail}), None
 

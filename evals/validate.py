@@ -11,17 +11,19 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from evals.images.using import use_image
 from evals.janitor import Janitor
-from evals.swebench.dataset import Dataset, Row
-from evals.swebench.grading import GraderError, open_grader, swebench_version
+from evals.swebench.dataset import AnyInstance, Dataset
+from evals.swebench.grading import GraderError
 from evals.swebench.judgement import Judgement, failed_tests, passed_tests
-from evals.swebench.official import OfficialVerifier
-from evals.swebench.verifier import Network, VerifierContainers
+from evals.swebench.judging import Judging
+from evals.swebench.official import NAME as OFFICIAL
+from evals.swebench.verifier import Verifier
 from results.records.reliability import Reliability, ReliableSet, TaskReliability
 from results.run_directory import new_run_id
-from runners.docker_engine import ImageUnavailableError, connect, ensure_image, in_thread
+from runners.docker_engine import ImageUnavailableError, connect, in_thread
 from runners.reaper import reap_beside, remove_containers
 from tools.sandbox import SandboxError
 
@@ -38,11 +40,10 @@ class ValidationSettings:
 
     repeat: int
     at_once: int
-    timeout: float
-    network: Network
+    judging: Judging
 
 
-async def validate(dataset: Dataset[Row], settings: ValidationSettings, report: Report) -> ReliableSet:
+async def validate(dataset: Dataset[Any], settings: ValidationSettings, report: Report) -> ReliableSet:
     """Judge gold and nothing at all `repeat` times each, for every task; `report` hears of each task.
 
     Raises EngineUnavailableError when there is no Docker engine.
@@ -55,14 +56,15 @@ async def validate(dataset: Dataset[Row], settings: ValidationSettings, report: 
                 for row in dataset.rows
             ]
     found = [task.result() for task in tasks]
+    description = settings.judging.description()
     return ReliableSet(
         source=dataset.source,
         revision=dataset.revision,
         content_sha256=dataset.content_sha256(),
         repeat=settings.repeat,
-        timeout_seconds=settings.timeout,
-        grade_network=settings.network,
-        verifier=f"swebench {swebench_version()}",
+        timeout_seconds=float(description["verifier_timeout_seconds"]),
+        grade_network=settings.judging.settings.network,
+        verifier=settings.judging.versions()[OFFICIAL],
         tasks=[one.task_id for one in found if one.reliability == "reliable"],
         found=found,
     )
@@ -70,9 +72,9 @@ async def validate(dataset: Dataset[Row], settings: ValidationSettings, report: 
 
 async def _validate(
     client: "DockerClient",
-    verifier: OfficialVerifier,
+    verifier: Verifier,
     at_once: asyncio.Semaphore,
-    row: Row,
+    row: AnyInstance,
     repeat: int,
     report: Report,
 ) -> TaskReliability:
@@ -81,7 +83,7 @@ async def _validate(
             return await _judge(verifier, row, patch)
 
     try:
-        await in_thread(ensure_image, client, row.image)
+        await in_thread(use_image, client, row.image)
         works = [row.patch.encode()] * repeat + [b""] * repeat
         judgements = await asyncio.gather(*map(judged, works))
     except (SandboxError, GraderError, ImageUnavailableError) as error:
@@ -120,7 +122,7 @@ def _reliability(gold: list[bool], nop: list[bool]) -> Reliability:
     return "solved_by_nothing" if nop[0] else "reliable"
 
 
-async def _judge(verifier: OfficialVerifier, row: Row, patch: bytes) -> Judgement:
+async def _judge(verifier: Verifier, row: AnyInstance, patch: bytes) -> Judgement:
     """Raises SandboxError or GraderError when it failed in every try."""
     with tempfile.TemporaryDirectory() as folder:
         for left in reversed(range(_TRIES)):
@@ -133,14 +135,13 @@ async def _judge(verifier: OfficialVerifier, row: Row, patch: bytes) -> Judgemen
 
 
 @asynccontextmanager
-async def _opened(settings: ValidationSettings) -> "AsyncGenerator[tuple[DockerClient, OfficialVerifier]]":
+async def _opened(settings: ValidationSettings) -> "AsyncGenerator[tuple[DockerClient, Verifier]]":
     run_id, janitor = new_run_id("validate"), Janitor()
     with contextlib.closing(await asyncio.to_thread(connect)) as client:
-        async with open_grader() as grader:
+        async with settings.judging.open(client, janitor, run_id, [OFFICIAL]) as (verifier,):
             reap_beside(client)
             try:
-                containers = VerifierContainers(client, janitor, run_id, settings.network)
-                yield client, OfficialVerifier(containers, grader, settings.timeout)
+                yield client, verifier
             finally:
                 await janitor.finish()
                 await asyncio.to_thread(remove_containers, client, run_id)

@@ -38,16 +38,28 @@ fi
 rm -f /tmp/.reachable /tmp/.kept
 """
 
+_TO_BASE = """
+export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0='*'
+git reset --quiet --hard {base} && git checkout --quiet {base}
+"""
 _DISTANCE = """
 export LC_ALL=C GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0='*'
 git rev-list --count {base}..HEAD && git merge-base --is-ancestor {base} HEAD
 """
 
 
+async def go_to_base(sandbox: Sandbox, base_commit: str) -> None:
+    """Bring a repository of SWE-bench Pro to where the task starts, as its evaluation does. `clean` sees whether it is.
+
+    Raises SandboxError.
+    """
+    await sandbox.exec(_TO_BASE.format(base=base_commit), timeout=_TIMEOUT)
+
+
 async def clean(sandbox: Sandbox, base_commit: str, image: str) -> None:
     """Remove and check. Raises ImageUnavailableError when HEAD is not where the task starts, else SandboxError.
 
-    The official images have one commit of their own, "SWE-bench", on top of the base.
+    The official images of SWE-bench have one commit of their own, "SWE-bench", on top of the base.
     """
     distance = await sandbox.exec(_DISTANCE.format(base=base_commit), timeout=_TIMEOUT)
     count = distance.output.decode(errors="replace").strip()

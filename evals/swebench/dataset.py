@@ -12,10 +12,10 @@ from evals.swebench.columns import DatasetError
 from evals.swebench.dataset_hub import load_from_hub
 from evals.swebench.dataset_sources import FILES, NAMES, locate, read_records
 from evals.swebench.older_rows import completed
-from evals.swebench.rows import AnyRow, Instance, Kind, ProRow, Row, instance
+from evals.swebench.rows import AnyInstance, AnyRow, Instance, Kind, ProRow, Row, instance
 from evals.swebench.selection import Selection
 
-__all__ = ["NAMES", "Dataset", "DatasetError", "ProRow", "Row", "load_dataset"]
+__all__ = ["NAMES", "AnyInstance", "Dataset", "DatasetError", "ProRow", "Row", "load_dataset"]
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,10 @@ from evals.swebench.dataset import Row
 from evals.swebench.evaluation_script import EvaluationScript, NoMarkersError, cut
 from evals.swebench.grading import Grader, swebench_version
 from evals.swebench.judgement import EMPTY_PATCH, Judgement, judgement_of, passed_tests
+from evals.swebench.official import EVALUATION_TIMEOUT
 from evals.swebench.protected_files import BrokenTaskError, ProtectedFiles, protect
 from evals.swebench.runner_summary import RunnerEnd, doubts, reader_of
-from evals.swebench.verifier import EVALUATION_TIMEOUT, VerifierContainers, apply, too_late
+from evals.swebench.verifier import VerifierContainers, apply, too_late
 from runners.docker_sandbox import DockerSandbox
 
 NAME = "hardened"
@@ -52,11 +53,15 @@ def version(swebench: str) -> str:
 
 @dataclass(frozen=True)
 class HardenedVerifier:
-    """Judges patches by what their tests did. `timeout` is that of preparation and tests together, in seconds."""
+    """Judges patches by what their tests did."""
 
     containers: VerifierContainers
     grader: Grader
-    timeout: float = EVALUATION_TIMEOUT
+
+    @property
+    def timeout(self) -> float:
+        """Seconds that a task's script may take."""
+        return self.containers.settings.timeout or EVALUATION_TIMEOUT
 
     @property
     def name(self) -> str:

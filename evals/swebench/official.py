@@ -12,10 +12,12 @@ from pathlib import Path
 from evals.swebench.dataset import Row
 from evals.swebench.grading import Grader, swebench_version
 from evals.swebench.judgement import EMPTY_PATCH, Judgement, judgement_of
-from evals.swebench.verifier import EVALUATION_TIMEOUT, VerifierContainers, apply, too_late
+from evals.swebench.verifier import VerifierContainers, apply, too_late
 from tools.sandbox import Sandbox
 
 NAME = "official"
+EVALUATION_TIMEOUT = 1800.0
+"""Seconds, as in swebench."""
 LOG_LIMIT = 256 * 1024 * 1024
 _SCRIPT = "/eval.sh"
 _LOG = "/test_output.txt"
@@ -28,11 +30,15 @@ def version(swebench: str) -> str:
 
 @dataclass(frozen=True)
 class OfficialVerifier:
-    """Judges patches as swebench does. `timeout` is the script's, in seconds."""
+    """Judges patches as swebench does."""
 
     containers: VerifierContainers
     grader: Grader
-    timeout: float = EVALUATION_TIMEOUT
+
+    @property
+    def timeout(self) -> float:
+        """Seconds that a task's script may take."""
+        return self.containers.settings.timeout or EVALUATION_TIMEOUT
 
     @property
     def name(self) -> str:

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 
 from evals.swebench.dataset import Row
 from evals.swebench.steering_files import Change, Steering, Task, paths_of, steering
-from evals.swebench.verifier import DIRECTORY
+from evals.swebench.tasks import DIRECTORIES
 from runners.docker_sandbox import DockerSandbox
 from tools.sandbox import SandboxError
 
@@ -100,7 +100,7 @@ class ProtectedFiles:
 
     async def survey(self) -> None:
         """See what there is before the patch. Raises SandboxError or BrokenTaskError."""
-        values = {"repository": DIRECTORY, "folder": self.folder, "base": self.row.base_commit}
+        values = {"repository": DIRECTORIES["swebench"], "folder": self.folder, "base": self.row.base_commit}
         script = _SURVEY.format(does_not_apply=_DOES_NOT_APPLY, **values)
         listed = await self._ask(script, self.row.test_patch.encode("utf-8", "surrogateescape"))
         (self._head,), tests, tracked, untracked = listed
@@ -153,7 +153,7 @@ class ProtectedFiles:
         await self._ask(_REMOVE, _listed(paths))
         source = self.kept / part
         if source.is_dir() and any(source.iterdir()):
-            await self.sandbox.upload(source, DIRECTORY)
+            await self.sandbox.upload(source, DIRECTORIES["swebench"])
 
     async def _fetch(self, part: str) -> None:
         await self.sandbox.download(f"{self.folder}/{part}", self.kept / part)

@@ -84,6 +84,8 @@ class ProRow(Instance):
         return "" if value is None else value
 
 
+AnyInstance = Row | ProRow
+"""A task for an agent and a verifier, of either benchmark."""
 AnyRow = TypeVar("AnyRow", bound=Instance, default=Row)
 """Row unless said otherwise."""
 

@@ -4,24 +4,19 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from evals.janitor import Janitor
-from evals.swebench.dataset import Row
+from evals.swebench.dataset import AnyInstance
 from evals.swebench.judgement import Judgement
+from evals.swebench.tasks import directory_of
+from evals.swebench.verifier_settings import ENVIRONMENT, PROTOCOL, Network, VerifierSettings
 from runners.docker_sandbox import ContainerSettings, DockerSandbox
 from tools.sandbox import Sandbox, SandboxError
 
 if TYPE_CHECKING:
     from docker import DockerClient
 
-Network = Literal["bridge", "none"]
-"""What the verifiers' containers reach: everything, as the protocol has it, or nothing, for prepared images."""
-DIRECTORY = "/testbed"
-EVALUATION_TIMEOUT = 1800.0
-"""Seconds, as in swebench."""
-ENVIRONMENT = {"TZ": "UTC", "PYTHONHASHSEED": "0"}
-"""Pinned, since verdicts differ by them (SWE-bench/SWE-bench#602)."""
 _APPLY_TIMEOUT = 300.0
 _ENDED_BY_A_SIGNAL = 129
 """git itself says 128 for a patch that it cannot make sense of."""
@@ -40,7 +35,7 @@ git apply --check --reverse {patch}
 
 
 class Verifier(Protocol):
-    """Judges the patches of one protocol."""
+    """Judges the patches of one protocol, which has rows of a kind of its own."""
 
     @property
     def name(self) -> str:
@@ -52,43 +47,41 @@ class Verifier(Protocol):
         """What a person needs in order to judge in the same way."""
         ...
 
-    async def judge(self, row: Row, patch: bytes, files: Path) -> Judgement:
+    async def judge(self, row: Any, patch: bytes, files: Path) -> Judgement:
         """Judge one patch, and leave what stands behind it in `files`.
 
         Raises SandboxError or GraderError when the judging itself failed.
         """
         ...
 
-    async def judge_anything(self, row: Row, patch: bytes, files: Path) -> Judgement:
+    async def judge_anything(self, row: Any, patch: bytes, files: Path) -> Judgement:
         """As `judge`, but run the tests for an empty patch too: whether nothing at all solves the task."""
         ...
 
 
 @dataclass(frozen=True)
 class VerifierContainers:
-    """Where patches are judged. `run` labels the containers.
-
-    498 of the 500 rows of Verified run pip in their script, so the protocol has a network; images in which all that it
-    asks for is there already can do without.
-    """
+    """Where patches are judged. `run` labels the containers."""
 
     client: "DockerClient"
     janitor: Janitor
     run: str
-    network: Network = "bridge"
+    settings: VerifierSettings = PROTOCOL
 
     @asynccontextmanager
-    async def open(self, row: Row) -> AsyncGenerator[DockerSandbox]:
+    async def open(self, row: AnyInstance, *, network: Network | None = None) -> AsyncGenerator[DockerSandbox]:
         """A container for one patch, which is given up afterwards. Raises SandboxError."""
         settings = ContainerSettings(
             image=row.image,
-            directory=DIRECTORY,
-            network=self.network,
+            directory=directory_of(row),
+            network=network or self.settings.network,
+            cpus=self.settings.cpus,
+            memory=self.settings.memory,
             environment=ENVIRONMENT,
             profile="",
             run=self.run,
             trial=row.instance_id,
-            user="root",
+            user="root" if row.kind == "swebench" else "",
             restricted=False,
         )
         sandbox = await DockerSandbox.start(self.client, settings)

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from evals.swebench.hardened import HardenedVerifier
 from evals.swebench.judgement import Judgement
 from evals.swebench.official import OfficialVerifier
 from evals.swebench.verifier import VerifierContainers
+from evals.swebench.verifier_settings import VerifierSettings
 
 TESTS = "tests/test_formatting.py tests/test_parsing.py"
 
@@ -70,11 +71,11 @@ def installing(row: Row) -> Row:
 
 async def both(client: DockerClient, row: Row, patch: str, folder: Path) -> Pair:
     grader, janitor = await Grader.start(), Janitor()
-    containers = VerifierContainers(client, janitor, "test-hardened", "none")
+    containers = VerifierContainers(client, janitor, "test-hardened", VerifierSettings(network="none", timeout=120))
     try:
         official, hardened = [
             await asyncio.wait_for(verifier.judge(row, patch.encode(), folder / verifier.name), 200)
-            for verifier in (OfficialVerifier(containers, grader, 120), HardenedVerifier(containers, grader, 120))
+            for verifier in (OfficialVerifier(containers, grader), HardenedVerifier(containers, grader))
         ]
     finally:
         await grader.close()
@@ -277,14 +278,14 @@ async def test_tests_that_take_too_long_are_ended(
 ) -> None:
     row = demo_rows["lapse"]
     grader, janitor = await Grader.start(), Janitor()
-    verifier = HardenedVerifier(VerifierContainers(client, janitor, "test-hardened", "none"), grader, 4)
+    containers = VerifierContainers(client, janitor, "test-hardened", VerifierSettings(network="none", timeout=4))
+    verifier = HardenedVerifier(containers, grader)
     try:
         slow = at_import("import time\ntime.sleep(600)")
         judgement = await verifier.judge(row, slow.encode(), tmp_path)
         assert (judgement.status, judgement.resolved) == ("timed_out", False)
-        sleeping = replace(verifier, timeout=2)
         preparing = row.model_copy(update={"eval_script": row.eval_script.replace("git status", "sleep 600", 1)})
-        judgement = await sleeping.judge(preparing, row.patch.encode(), tmp_path)
+        judgement = await verifier.judge(preparing, row.patch.encode(), tmp_path)
         assert (judgement.status, judgement.resolved) == ("timed_out", False)
     finally:
         await grader.close()

@@ -18,6 +18,7 @@ from evals.swebench.grading import Grader
 from evals.swebench.judgement import Judgement
 from evals.swebench.official import OfficialVerifier
 from evals.swebench.verifier import VerifierContainers
+from evals.swebench.verifier_settings import VerifierSettings
 from results.records.events import PatchEvent
 from results.run_directory import RunDirectory, TrialDirectory, list_runs
 from results.trajectory import read_trajectory
@@ -197,7 +198,9 @@ def test_an_image_that_cannot_be_had_is_an_error_of_the_trial_and_not_of_the_oth
 async def judge(client: DockerClient, row: Row, patch: bytes, files: Path, timeout: float = 60.0) -> Judgement:
     grader, janitor = await Grader.start(), Janitor()
     try:
-        verifier = OfficialVerifier(VerifierContainers(client, janitor, "test-judge"), grader, timeout)
+        verifier = OfficialVerifier(
+            VerifierContainers(client, janitor, "test-judge", VerifierSettings(timeout=timeout)), grader
+        )
         return await verifier.judge(row, patch, files)
     finally:
         await grader.close()

@@ -14,8 +14,10 @@ from agent.listener import Listener
 from evals.agents import ModelAgent, TaskAgent
 from evals.manifest import make_manifest
 from evals.run import RunResult, RunSettings, carry_out
-from evals.swebench.dataset import Dataset, Row
-from evals.swebench.tasks import Prompts
+from evals.swebench.dataset import AnyInstance, Dataset, Row
+from evals.swebench.judging import Judging
+from evals.swebench.prompt_sets import Prompts
+from evals.swebench.verifier_settings import VerifierSettings
 from results.records.manifest import LimitsDescription
 from results.records.outcome import Outcome
 from results.run_directory import RunDirectory, TrialDirectory, new_run_id
@@ -34,7 +36,7 @@ class OneAfterTheOther:
     name: str = "default"
     began: int = 0
 
-    async def work(self, row: Row, sandbox: Sandbox, listener: Listener) -> Outcome:
+    async def work(self, row: AnyInstance, sandbox: Sandbox, listener: Listener) -> Outcome:
         agent = self.agents[min(self.began, len(self.agents) - 1)]
         self.began += 1
         return await agent.work(row, sandbox, listener)
@@ -78,7 +80,9 @@ class Run:
 
 def begin(runs: Path, rows: Sequence[Row], agent: TaskAgent, settings: RunSettings | None = None) -> Run:
     dataset = Dataset("test", None, list(rows))
-    manifest = make_manifest(new_run_id("test"), "test", dataset, agent, 1, SandboxOptions(), verdicts="official")
+    manifest = make_manifest(
+        new_run_id("test"), "test", dataset, agent, 1, SandboxOptions(), Judging(VerifierSettings("official"))
+    )
     directory = RunDirectory.create(runs, manifest)
     reported: list[tuple[str, Outcome]] = []
     work = carry_out(

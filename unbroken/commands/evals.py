@@ -13,6 +13,7 @@ from unbroken.commands.clean import clean
 from unbroken.commands.containers import PRESET_PARTS, Containers
 from unbroken.commands.option_groups import GroupedCommand, with_groups
 from unbroken.commands.task_selection import TaskSelection
+from unbroken.commands.verification import Verification
 
 if TYPE_CHECKING:
     from agent.profiles.settings import Settings
@@ -86,6 +87,7 @@ def swebench(
             help="default (a model, unless another is given), gold (the dataset's patch) or nop (nothing).",
         ),
     ] = None,
+    prompt: options.Prompt = None,
     asked: options.Asked,
     containers: Containers,
     runs: options.Runs = None,
@@ -94,8 +96,7 @@ def swebench(
     ] = None,
     concurrency: Concurrency = 4,
     verifications: Annotated[int, typer.Option(min=1, help="Trials that are judged at the same time.")] = 2,
-    grade_network: grade.GradeNetwork = "bridge",
-    verdicts: grade.Verdicts = "both",
+    verification: Verification,
     tries: Tries = 2,
     allow_lost_thinking: AllowLostThinking = False,
 ) -> None:
@@ -106,26 +107,25 @@ def swebench(
     import asyncio
 
     from evals.run import RunSettings
-    from evals.swebench.dataset import Row
 
     settings = asked.settings(
-        {"agent": AGENTS, "attempts": None, **PRESET_PARTS},
+        {"agent": AGENTS, "attempts": None, "prompt": None, **PRESET_PARTS},
         agent=_agent_name(agent),
         attempts=attempts,
+        prompt=prompt,
         **containers.stated(),
     )
     setup = _Setup(asked, settings, allow_lost_thinking=allow_lost_thinking)
     setup.check()
     sandbox = containers.options(settings, network="none")
-    selected = tasks.load(dataset, _tell).of(Row)
+    selected = tasks.load(dataset, _tell)
     run_settings = RunSettings(
         concurrency,
         verifications,
         sandbox,
         options.secrets(asked),
         tries=tries,
-        grade_network=grade_network,
-        verdicts=verdicts,
+        judging=verification.asked(selected),
     )
     code = asyncio.run(_swebench(selected, setup, options.runs_directory(runs), run_settings))
     raise typer.Exit(code)
@@ -159,6 +159,7 @@ class _Setup:
         """Raise ValueError, or a usage error, for what could not work, before anything is started."""
         self.asked.check_prices()
         self.asked.toolset_name(self.settings)
+        options.prompts(self.settings)
 
 
 async def _swebench(dataset: "Dataset", setup: _Setup, runs: Path, settings: "RunSettings") -> int:
@@ -177,6 +178,8 @@ async def _demo(setup: _Setup, runs: Path, concurrency: int) -> int:
     from evals.demo.suite import SCRIPTS, build_images, load_rows
     from evals.run import RunSettings
     from evals.swebench.dataset import Dataset, Row
+    from evals.swebench.judging import Judging
+    from evals.swebench.verifier_settings import VerifierSettings
     from results.records.manifest import Group
     from results.report import score_table, write_report
     from results.run_directory import new_run_id, write_group
@@ -192,7 +195,9 @@ async def _demo(setup: _Setup, runs: Path, concurrency: int) -> int:
     backend = setup.asked.backend
     for choice in [backend] if backend else [f"scripted:{path}" for path in SCRIPTS.values()]:
         async with _agent("default", choice, setup) as agent:
-            settings = RunSettings(concurrency, secrets=options.secrets(setup.asked), verdicts="official")
+            settings = RunSettings(
+                concurrency, secrets=options.secrets(setup.asked), judging=Judging(VerifierSettings("official"))
+            )
             settings = await _examined(agent, settings, allow_lost_thinking=setup.allow_lost_thinking)
             run_id, result = await _run("demo", dataset, agent, runs, 1, settings)
         run_ids.append(run_id)
@@ -248,8 +253,7 @@ async def _run(
         agent,
         attempts,
         settings.sandbox,
-        settings.grade_network,
-        settings.verdicts,
+        settings.judging,
     )
     run = RunDirectory.create(runs, manifest)
     total = len(dataset.rows) * attempts
@@ -293,7 +297,6 @@ class _Progress:
 async def _agent(name: str, backend: str | None, setup: _Setup) -> "AsyncGenerator[TaskAgent]":
     from agent.backends import open_backend
     from evals.agents import GoldAgent, ModelAgent, NopAgent
-    from evals.swebench.tasks import Prompts
 
     match name:
         case "gold":
@@ -306,7 +309,7 @@ async def _agent(name: str, backend: str | None, setup: _Setup) -> "AsyncGenerat
                 limits = asked.limits(settings, on_context="stop", steps=STEPS_UNLESS_GIVEN)
                 prices = asked.prices(settings, opened.description, _tell)
                 toolset = asked.toolset_name(settings)
-                yield ModelAgent(opened, toolset, Prompts.default(), limits, prices, asked.mcp_servers())
+                yield ModelAgent(opened, toolset, options.prompts(settings), limits, prices, asked.mcp_servers())
         case _:
             raise AssertionError(name)
 

@@ -2,17 +2,19 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from unbroken.commands import options
 from unbroken.commands.option_groups import GroupedCommand, with_groups
 from unbroken.commands.task_selection import TaskSelection
+from unbroken.commands.verification import Verification, VerifierContainerOptions, load_pro_scripts
 
 if TYPE_CHECKING:
     from evals.grade import GradeResult
-    from evals.swebench.dataset import Dataset, Row
+    from evals.swebench.dataset import Dataset
+    from evals.swebench.judging import Judging
     from results.records.outcome import Outcome
     from results.records.reliability import TaskReliability
     from results.records.verdict import Verdict
@@ -21,14 +23,6 @@ if TYPE_CHECKING:
 DONE, ERROR = 0, 1
 _NAMED = 5
 AtOnce = Annotated[int, typer.Option("--verifications", min=1, help="Patches that are judged at the same time.")]
-GradeNetwork = Annotated[
-    Literal["bridge", "none"],
-    typer.Option("--grade-network", help="What the verifier's containers reach; none is for images that lack nothing."),
-]
-Verdicts = Annotated[
-    Literal["both", "official"],
-    typer.Option("--verdicts", help="Judge twice: officially, and hardened against tricks; or only officially."),
-]
 Tries = Annotated[int, typer.Option(min=1, metavar="N", help="Tries at a verdict, the first included.")]
 
 
@@ -46,8 +40,7 @@ def grade(
     dataset: Annotated[str, typer.Option(help="As for `evals swebench`. All of its tasks count, predicted or not.")],
     tasks: TaskSelection,
     runs: options.Runs = None,
-    grade_network: GradeNetwork = "bridge",
-    verdicts: Verdicts = "both",
+    verification: Verification,
     verifications: AtOnce = 2,
     tries: Tries = 2,
 ) -> None:
@@ -59,23 +52,24 @@ def grade(
 
     from evals.grade import grade as grade_predictions
     from evals.manifest import make_manifest
-    from evals.swebench.dataset import Row
     from evals.swebench.predictions import pair, read_predictions
     from results.run_directory import RunDirectory, new_run_id
     from runners.sandbox_options import SandboxOptions
 
-    selected = tasks.load(dataset, _tell).of(Row)
+    selected = tasks.load(dataset, _tell)
     found = read_predictions(predictions)
     paired = pair(selected, found)
+    judging = verification.asked(selected)
     who = next((one.model for one in found.values() if one.model), None) or predictions.stem
     label = f"swebench:{selected.name}-{who.rpartition('/')[2]}"
     manifest = make_manifest(
-        new_run_id(label), f"swebench:{selected.name}", selected, who, 1, SandboxOptions(), grade_network, verdicts
+        new_run_id(label), f"swebench:{selected.name}", selected, who, 1, SandboxOptions(), judging
     )
     run = RunDirectory.create(options.runs_directory(runs), manifest)
     typer.echo(f"run {manifest.run_id}: {len(selected.rows)} tasks, {len(paired.missing)} of them without a prediction")
     works = [(row, prediction.patch if prediction else None) for row, prediction in paired.rows]
-    result = asyncio.run(grade_predictions(run, works, _Progress(len(works)), at_once=verifications, tries=tries))
+    progress = _Progress(len(works))
+    result = asyncio.run(grade_predictions(run, works, judging, progress, at_once=verifications, tries=tries))
     raise typer.Exit(_told(result))
 
 
@@ -84,6 +78,10 @@ def regrade(
     *,
     dataset: Annotated[
         str | None, typer.Option(help="Where the tasks are now, if they are no longer where the run had them from.")
+    ] = None,
+    pro_scripts: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="SWE-bench Pro's evaluation, as for `evals swebench`; it must be the same."),
     ] = None,
     runs: options.Runs = None,
     verifications: AtOnce = 2,
@@ -99,9 +97,11 @@ def regrade(
     from results.run_directory import find_run
 
     found = find_run(options.runs_directory(runs), run)
-    rows = {row.instance_id: row for row in _rows_of(found, dataset)}
+    loaded = _dataset_of(found, dataset)
+    judging = _judging_of(found, loaded, pro_scripts)
+    rows = {row.instance_id: row for row in loaded.rows}
     progress = _Progress(len(found.trials()))
-    result = asyncio.run(regrade_run(found, rows, progress, at_once=verifications, tries=tries))
+    result = asyncio.run(regrade_run(found, rows, judging, progress, at_once=verifications, tries=tries))
     raise typer.Exit(_told(result))
 
 
@@ -112,8 +112,7 @@ def validate(
     tasks: TaskSelection,
     output: Annotated[Path, typer.Option(help="The file of what was found; `--tasks` takes its reliable set.")],
     repeat: Annotated[int, typer.Option(min=1, metavar="N", help="How often each is judged.")] = 3,
-    timeout: Annotated[float, typer.Option(min=1, help="Seconds that the tests of a task may take.")] = 1800,
-    grade_network: GradeNetwork = "bridge",
+    containers: VerifierContainerOptions,
     verifications: AtOnce = 2,
     force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
 ) -> None:
@@ -123,7 +122,6 @@ def validate(
     """
     import asyncio
 
-    from evals.swebench.dataset import Row
     from evals.validate import ValidationSettings
     from evals.validate import validate as validate_tasks
     from results.record_files import encode
@@ -132,8 +130,8 @@ def validate(
     if output.exists() and not force:
         message = f"there is a {output} already; --force replaces it"
         raise typer.BadParameter(message, param_hint="--output")
-    selected = tasks.load(dataset, _tell).of(Row)
-    settings = ValidationSettings(repeat, verifications, timeout, grade_network)
+    selected = tasks.load(dataset, _tell)
+    settings = ValidationSettings(repeat, verifications, containers.judging(selected))
     found = asyncio.run(validate_tasks(selected, settings, _tell_reliability))
     write_whole(output, encode(found, indent=2) + b"\n")
     typer.echo(f"{len(found.tasks)} of {len(found.found)} tasks are reliable: {output}")
@@ -149,22 +147,40 @@ def _tell_reliability(found: "TaskReliability") -> None:
     typer.echo(visible(f"{found.task_id}  {found.reliability.replace('_', ' ')}{named}{why}"))
 
 
-def _rows_of(run: "RunDirectory", dataset: str | None) -> "list[Row]":
+def _judging_of(run: "RunDirectory", dataset: "Dataset[Any]", pro_scripts: Path | None) -> "Judging":
+    """How the patches of a run are judged. Raises ProScriptsError, or a usage error where the scripts are others."""
+    from evals.manifest import verifier_settings
+    from evals.swebench.judging import Judging
+
+    settings = verifier_settings(run.manifest)
+    if dataset.kind != "pro":
+        return Judging(settings)
+    judging = Judging(settings, load_pro_scripts(dataset, pro_scripts))
+    name = "verifier_scripts_sha256"
+    if judging.description()[name] != run.manifest.sandbox.get(name):
+        message = (
+            f"these are not the scripts that the run {run.manifest.run_id} was judged by: their hash is another one"
+        )
+        raise typer.BadParameter(message, param_hint="--pro-scripts")
+    return judging
+
+
+def _dataset_of(run: "RunDirectory", dataset: str | None) -> "Dataset[Any]":
     """The tasks as the run had them. Raises DatasetError, or a usage error where they are others by now."""
-    from evals.swebench.dataset import Row, load_dataset
+    from evals.swebench.dataset import Dataset, Row, load_dataset
     from evals.swebench.selection import Selection
 
     benchmark = run.manifest.benchmark
     if benchmark.name == "demo" and dataset is None:
         from evals.demo.suite import load_rows
 
-        return [Row.model_validate(row) for row in load_rows()]
+        return Dataset("evals/demo", None, [Row.model_validate(row) for row in load_rows()])
     place = dataset or (f"{benchmark.source}@{benchmark.revision}" if benchmark.revision else benchmark.source)
-    loaded: Dataset[Row] = load_dataset(place, tell=_tell).of(Row).selected(Selection(ids=benchmark.task_ids))
+    loaded = load_dataset(place, tell=_tell).selected(Selection(ids=benchmark.task_ids))
     if loaded.content_sha256() != benchmark.content_sha256:
         message = f"{place} no longer holds the tasks of the run {run.manifest.run_id}: their hash is another one"
         raise typer.BadParameter(message, param_hint="--dataset")
-    return list(loaded.rows)
+    return loaded
 
 
 class _Progress:

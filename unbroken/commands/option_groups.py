@@ -17,10 +17,10 @@ import typer
 from typer.core import TyperCommand
 
 ARGUMENTS, OPTIONS, LIMITS, SAMPLING = "Arguments", "Options", "Limits", "Sampling and thinking"
-TASKS, CONTAINERS = "Which tasks", "Containers"
+TASKS, CONTAINERS, VERIFIER = "Which tasks", "Containers", "Verdicts (how patches are judged)"
 COST, CONNECTION, RECORDS = "Cost", "Connection", "Records"
 SERVED = "What is served (recorded; the server's own word unless given)"
-GROUPS = (ARGUMENTS, OPTIONS, TASKS, LIMITS, CONTAINERS, SAMPLING, COST, CONNECTION, SERVED, RECORDS)
+GROUPS = (ARGUMENTS, OPTIONS, TASKS, LIMITS, CONTAINERS, VERIFIER, SAMPLING, COST, CONNECTION, SERVED, RECORDS)
 """The groups of a command's help in their order: what is used daily comes first."""
 
 

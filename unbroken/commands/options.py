@@ -14,6 +14,7 @@ from unbroken.commands.option_groups import CONNECTION, COST, LIMITS, SAMPLING, 
 if TYPE_CHECKING:
     from agent.backends import BackendOptions
     from agent.profiles.settings import Settings
+    from evals.swebench.prompt_sets import Prompts
     from results.records.events import BackendDescription
     from results.records.manifest import LimitsDescription
     from results.records.usage import Prices
@@ -34,6 +35,10 @@ Model = Annotated[str | None, option(metavar="NAME", help="The model's name; nee
 Thinking = Annotated[bool, option("--thinking/--no-thinking", group=SAMPLING, help="Whether the model thinks.")]
 ApiKeyEnv = Annotated[
     str, option(group=CONNECTION, metavar="NAME", help="The environment variable that holds the backend's key.")
+]
+Prompt = Annotated[
+    str | None,
+    option(metavar="NAME|FOLDER", help="What the model is told: default, mini, qwen, or a folder with texts of yours."),
 ]
 Runs = Annotated[
     Path | None, option(help="Where runs are recorded; $UNBROKEN_RUNS or your user's data folder unless given.")
@@ -341,6 +346,16 @@ def existing_directory(path: Path) -> Path:
         message = f"there is no folder {path}"
         raise typer.BadParameter(message, param_hint="--repo")
     return path
+
+
+def prompts(settings: "Settings") -> "Prompts":
+    """The prompt set; a usage error for a name or a folder that is none."""
+    from evals.swebench.prompt_sets import DEFAULT, PromptError, load_prompts
+
+    try:
+        return load_prompts(settings["prompt"] or DEFAULT)
+    except PromptError as error:
+        raise typer.BadParameter(str(error), param_hint="--prompt") from error
 
 
 def runs_directory(path: Path | None) -> Path:

@@ -1,0 +1,163 @@
+"""Keeps the files that decide over a verdict of SWE-bench Pro as the task has them, whatever a patch does to them.
+
+The test files are read from the solution's commit, and what can steer the tests from the base commit, before anything
+of the patch is in the container. They are kept on this machine, and put back as they are.
+"""
+
+import re
+import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from evals.swebench.dataset import ProRow
+from evals.swebench.pro_entry_script import DIRECTORY, PATCH
+from evals.swebench.pro_steering import pro_steering
+from evals.swebench.steering_files import Change, Steering, Task, paths_of
+from runners.docker_sandbox import DockerSandbox
+from tools.sandbox import SandboxError
+
+_FOLDER = "/tmp/protected"  # noqa: S108 - of a container of our own
+_TIMEOUT = 300.0
+_LISTING_LIMIT = 64 * 1024 * 1024
+_COMMIT = re.compile(r"[0-9a-f]{7,40}")
+
+_NO_COMMIT = 3
+# Out: the files of the base, and those of the tests that the solution's commit has, which are left in a folder.
+_SURVEY = """
+set -e
+git ls-tree -r -z --name-only {base}; printf '\\0'
+if [ {commit} ]; then
+  git cat-file -e {commit}^{{commit}} 2>/dev/null || exit {no_commit}
+  mkdir -p {folder}/tests
+  git ls-tree -r -z --name-only {commit} -- {paths} >{folder}/names
+  export GIT_INDEX_FILE={folder}/index
+  git read-tree {commit}
+  git checkout-index --prefix={folder}/tests/ -z --stdin <{folder}/names
+  cat {folder}/names
+fi
+"""
+# Out: what the patch adds or changes, with two numbers in front of each; and what it changes or removes.
+_CHANGES = """
+git apply --numstat -z {patch} 2>/dev/null; printf '\\0'
+git -c core.fileMode=false diff --name-only --no-renames -z {base} 2>/dev/null
+"""
+# In: paths that the base has. Their files are left in a folder.
+_EXTRACT = """
+set -e
+mkdir -p {folder}/steering
+export GIT_INDEX_FILE={folder}/index
+git read-tree {base}
+git checkout-index --prefix={folder}/steering/ -z --stdin
+"""
+# In: paths. What stands in the way of one, such as a link in the place of its folder, goes as well.
+_REMOVE = """
+while IFS= read -r -d '' path; do
+  folder=
+  IFS=/ read -r -a parts <<<"$path"
+  for part in "${parts[@]:0:${#parts[@]}-1}"; do
+    folder=$folder$part
+    if [ -L "$folder" ] || { [ -e "$folder" ] && [ ! -d "$folder" ]; }; then rm -f -- "$folder"; fi
+    folder=$folder/
+  done
+  rm -rf -- "$path"
+done
+"""
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """What the last line of a `before_repo_set_cmd` takes from where."""
+
+    commit: str
+    paths: list[str]
+
+
+def checkout_of(command: str) -> Checkout | None:
+    """The files and the commit of `git checkout COMMIT -- FILES`; None for any other command."""
+    try:
+        words = shlex.split(command.strip().split("\n")[-1])
+    except ValueError:
+        return None
+    if words[:2] != ["git", "checkout"] or words[3:4] != ["--"] or not words[4:] or not _COMMIT.fullmatch(words[2]):
+        return None
+    return Checkout(words[2], words[4:])
+
+
+class BrokenProTaskError(Exception):
+    """The image of a task does not have what the task needs."""
+
+
+@dataclass
+class ProProtectedFiles:
+    """Use in this order: `survey`, apply the patch, `put_back_steering`, `put_back_tests`. All raise SandboxError."""
+
+    sandbox: DockerSandbox
+    row: ProRow
+    kept: Path
+    """A folder on this machine for the files."""
+    steering: list[Steering] = field(default_factory=list[Steering])
+    _tests: frozenset[str] = frozenset()
+    _tracked: frozenset[str] = frozenset()
+
+    async def survey(self) -> None:
+        """See what the task has, before the patch is there. Raises BrokenProTaskError."""
+        wanted = checkout_of(self.row.before_repo_set_cmd)
+        commit, paths = (wanted.commit, shlex.join(wanted.paths)) if wanted else ("", "")
+        script = _SURVEY.format(base=self._base, commit=commit, paths=paths, folder=_FOLDER, no_commit=_NO_COMMIT)
+        tracked, tests = await self._ask(script)
+        self._tests, self._tracked = frozenset(tests), frozenset(tracked)
+        if tests:
+            await self.sandbox.download(f"{_FOLDER}/tests", self.kept / "tests")
+
+    async def put_back_steering(self) -> None:
+        """Undo what of the patch can steer the tests, but for what the solution changes too."""
+        numbered, changed = await self._ask(_CHANGES.format(patch=PATCH, base=self._base))
+        paths = {*changed, *(line.split("\t", 2)[-1] for line in numbered)}
+        top_level = frozenset(path.split("/", 1)[0] for path in self._tracked)
+        task = Task(self._tests, paths_of(self.row.patch), command="", top_level=top_level)
+        self.steering = pro_steering([Change(path, is_new=path not in self._tracked) for path in paths], task)
+        undone = [one for one in self.steering if not one.kept and one.path not in self._tests]
+        if known := [one.path for one in undone if not one.is_new]:
+            await self._ask(_EXTRACT.format(folder=_FOLDER, base=self._base), _listed(known))
+            await self.sandbox.download(f"{_FOLDER}/steering", self.kept / "steering")
+        await self._replace([one.path for one in undone], "steering")
+
+    async def put_back_tests(self) -> None:
+        """Put the files of the tests in place, and leave nothing of this behind."""
+        await self._replace(sorted(self._tests), "tests")
+        await self._ask(f"rm -rf {_FOLDER}")
+
+    @property
+    def _base(self) -> str:
+        return shlex.quote(self.row.base_commit)
+
+    async def _replace(self, paths: list[str], part: str) -> None:
+        if not paths:
+            return
+        await self._ask(_REMOVE, _listed(paths))
+        source = self.kept / part
+        if source.is_dir() and any(source.iterdir()):
+            await self.sandbox.upload(source, DIRECTORY)
+
+    async def _ask(self, script: str, stdin: bytes = b"") -> list[list[str]]:
+        """Run a script, and take the lists that it prints apart: names, with an empty one between two lists."""
+        run = await self.sandbox.exec(script, timeout=_TIMEOUT, stdin=stdin, output_limit=_LISTING_LIMIT)
+        said = run.output.decode("utf-8", "surrogateescape")
+        if run.exit_code == _NO_COMMIT:
+            message = f"the image {self.row.image} does not have the commit from which the task takes its test files"
+            raise BrokenProTaskError(message)
+        if run.exit_code != 0 or run.dropped:
+            message = f"the files of the tests could not be kept (exit {run.exit_code}): {said.strip()[-500:]}"
+            raise SandboxError(message)
+        lists: list[list[str]] = [[]]
+        for name in said.removesuffix("\0").split("\0"):
+            if name:
+                lists[-1].append(name)
+            else:
+                lists.append([])
+        return lists
+
+
+def _listed(paths: Iterable[str]) -> bytes:
+    return b"".join(path.encode("utf-8", "surrogateescape") + b"\0" for path in paths)
