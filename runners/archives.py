@@ -15,6 +15,7 @@ _BLOCK = 512
 _PIECE = 1 << 17  # larger ones take longer: they fit no cache, and cost the system fresh pages each time
 _LONGEST_HEADER = 1 << 20
 _LATEST = 1 << 40
+_MOST_DIGITS = 20  # as many as 64 bits take
 _LONG_NAME = b"././@LongLink"
 _HEADER = struct.Struct("100s8s8s8s12s12s8s1s100s8s247x")
 _FILE, _HARD_LINK, _SYMBOLIC_LINK, _FOLDER, _OLD_FILE = b"0", b"1", b"2", b"5", b"\0"
@@ -219,17 +220,17 @@ class _Reader:
 def _records(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     """The records of a pax header: `LENGTH KEY=VALUE` and a line break each, the length counting all of it."""
     while data:
-        digits, _, _ = data.partition(b" ")
-        length = int(digits) if digits.isdigit() else 0
+        digits, _, _ = data[:_MOST_DIGITS].partition(b" ")
+        length = _whole(digits)
         key, separator, value = data[len(digits) + 1 : length - 1].partition(b"=")
-        if not separator:
+        if not length or not separator:
             raise BrokenArchiveError("a header in it makes no sense")
         yield key, value
         data = data[length:]
 
 
 def _whole(text: bytes) -> int:
-    if not text.isdigit():
+    if not text.isdigit() or len(text) > _MOST_DIGITS:
         raise BrokenArchiveError("a number in it is none")
     return int(text)
 
@@ -237,11 +238,10 @@ def _whole(text: bytes) -> int:
 def _read_number(field: bytes) -> int:
     if field[0] & 0x80:
         return int.from_bytes(field, "big") & ~(0x80 << 8 * (len(field) - 1))
-    digits = field.strip(b" \0")
-    try:
-        return int(digits or b"0", 8)
-    except ValueError as error:
-        raise BrokenArchiveError("a number in it is none") from error
+    digits = field.strip(b" \0") or b"0"
+    if digits.strip(b"01234567"):
+        raise BrokenArchiveError("a number in it is none")
+    return int(digits, 8)
 
 
 class _Unpacking:

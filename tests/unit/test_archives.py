@@ -1,6 +1,7 @@
 """Archives on their way into and out of a container: what is in them, and what they cannot do to this machine."""
 
 import contextlib
+import errno
 import io
 import os
 import tarfile
@@ -145,9 +146,43 @@ def test_an_archive_that_ends_early_is_told(tmp_path: Path) -> None:
             unpack(in_pieces(data[:end]), tmp_path / "copy")
 
 
+def pax_header(record: bytes, size: bytes | None = None) -> bytes:
+    header = bytearray(entry("x", tarfile.XHDTYPE).tobuf(tarfile.USTAR_FORMAT))
+    header[124:136] = (size or b"%011o" % len(record)).ljust(12, b"\0")
+    return bytes(header) + record.ljust(512, b"\0")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        pax_header(b"0 path=a\n"),
+        pax_header(b"=\n"),
+        pax_header(b"3 path=a\n"),
+        pax_header(b"9" * 5000 + b" path=a\n"),
+        pax_header(b"4311 size=" + b"9" * 4300 + b"\n"),
+        pax_header(b"9 path=a\n", size=b"-5"),
+        pax_header(b"9 path=a\n", size=b"0_11"),
+    ],
+    ids=["no-length", "nothing", "short", "endless-length", "endless-size", "negative", "underscore"],
+)
+@pytest.mark.timeout(20)
+def test_a_header_that_makes_no_sense_is_told(tmp_path: Path, header: bytes) -> None:
+    with pytest.raises(BrokenArchiveError):
+        unpack(in_pieces(header + archive(entry("top"))), tmp_path / "copy")
+
+
 _NAMES = st.lists(st.sampled_from(["a", "b", "..", ".", ""]), min_size=1, max_size=4).map("/".join)
 _KINDS = st.sampled_from([tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE])
 _ENTRIES = st.lists(st.tuples(_NAMES, _KINDS, _NAMES), max_size=8)
+
+
+def is_a_loop(link: Path) -> bool:
+    """`realpath` says of a link such as `a -> a//a` that it leads to `/a`; it leads nowhere."""
+    try:
+        link.stat()
+    except OSError as error:
+        return error.errno == errno.ELOOP
+    return False
 
 
 @settings(max_examples=300, deadline=None)
@@ -165,7 +200,7 @@ def test_whatever_an_archive_holds_nothing_outside_is_touched(
     assert outside <= {"a", "b", "inner"}
     assert (guard / "a").read_bytes() == (guard / "b").read_bytes() == b"outside"
     for path in (guard / "inner").rglob("*"):
-        assert os.path.realpath(path).startswith(os.path.realpath(guard / "inner"))
+        assert is_a_loop(path) or os.path.realpath(path).startswith(os.path.realpath(guard / "inner"))
 
 
 @settings(max_examples=200, deadline=None)
