@@ -5,14 +5,13 @@ attached before the start: an exec would cost a third of what the whole start do
 """
 
 import secrets
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from runners.command_environment import NON_INTERACTIVE
-from runners.docker_channel import raw_socket
+from runners.docker_channel import Streams, take_streams
 from runners.docker_engine import OWNER_LABEL, RUN_LABEL, TRIAL_LABEL, engine_errors
 from runners.owner import this_process
 from tools.sandbox import SandboxError
@@ -86,7 +85,7 @@ class Container:
     """A container that runs."""
 
     id: str
-    streams: socket.socket
+    streams: Streams
     """The connection to its first shell worker."""
     end_mark: bytes
     """The line on stderr that says that this worker has ended."""
@@ -101,19 +100,19 @@ def start_container(api: "APIClient", settings: ContainerSettings, worker: str) 
     """
     with engine_errors():
         container, warnings = _create(api, settings)
-        connection: socket.socket | None = None
+        streams: Streams | None = None
         try:
             attach = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
-            connection = raw_socket(api.attach_socket(container, params=attach))  # pyright: ignore[reportUnknownMemberType]
+            streams = take_streams(api.attach_socket(container, params=attach))  # pyright: ignore[reportUnknownMemberType]
             end_mark = secrets.token_hex(16)
-            connection.sendall(_greeting(worker, end_mark))
+            streams.connection.sendall(_greeting(worker, end_mark))
             _start(api, container, settings.image)
         except BaseException:
-            if connection:
-                connection.close()
+            if streams:
+                streams.connection.close()
             remove_container(api, container)
             raise
-    return Container(container, connection, end_mark.encode(), warnings)
+    return Container(container, streams, end_mark.encode(), warnings)
 
 
 def remove_container(api: "APIClient", container: str) -> None:

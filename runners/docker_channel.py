@@ -11,6 +11,7 @@ import socket
 import struct
 from collections import deque
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from runners.docker_engine import engine_errors, in_thread, obtain
@@ -40,6 +41,8 @@ class Connection(asyncio.BufferedProtocol, abc.ABC):
         self._writable = asyncio.Event()
         self._writable.set()
         self._arrived = asyncio.Event()
+        self.early = b""
+        """What arrived before there was this object."""
         self.ended = False
         """Whether nothing more arrives, and nothing can be sent."""
 
@@ -51,6 +54,9 @@ class Connection(asyncio.BufferedProtocol, abc.ABC):
         """Take the connection."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        if self.early:
+            self.take(memoryview(self.early))
+            self.early = b""
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         """Wake up who waits."""
@@ -289,17 +295,26 @@ class _Awaited:
         return None
 
 
+@dataclass(frozen=True)
+class Streams:
+    """The connection to a process's streams, and what came on it together with the engine's own answer."""
+
+    connection: socket.socket
+    early: bytes = b""
+
+
 ConnectionT = TypeVar("ConnectionT", bound=Connection)
 
 
-async def connect_to(protocol: ConnectionT, connection: socket.socket) -> ConnectionT:
+async def connect_to(protocol: ConnectionT, streams: Streams) -> ConnectionT:
     """Let `protocol` have a connection. Raises SandboxError."""
+    protocol.early = streams.early
     with engine_errors():
-        connection.setblocking(False)
+        streams.connection.setblocking(False)
         try:
-            await asyncio.get_running_loop().create_connection(lambda: protocol, sock=connection)
+            await asyncio.get_running_loop().create_connection(lambda: protocol, sock=streams.connection)
         except BaseException:
-            connection.close()
+            streams.connection.close()
             raise
     return protocol
 
@@ -334,22 +349,29 @@ async def start_exec(
     Raises SandboxError.
     """
 
-    def start() -> tuple[str, socket.socket]:
+    def start() -> tuple[str, Streams]:
         created: dict[str, str] = api.exec_create(  # pyright: ignore[reportUnknownMemberType]
             container, list(command), stdin=True, tty=tty, environment=dict(environment or {}), workdir="/", user=user
         )
-        return created["Id"], raw_socket(api.exec_start(created["Id"], tty=tty, socket=True))
+        return created["Id"], take_streams(api.exec_start(created["Id"], tty=tty, socket=True))
 
-    exec_id, connection = await obtain(start, lambda started: started[1].close())
-    await connect_to(protocol, connection)
+    exec_id, streams = await obtain(start, lambda started: started[1].connection.close())
+    await connect_to(protocol, streams)
     return exec_id
 
 
-def raw_socket(response: Any) -> socket.socket:
-    """Take the connection out of the SDK's file-like wrapper, as one that nobody else closes."""
+def take_streams(response: Any) -> Streams:
+    """Take the connection out of the SDK's file-like wrapper, as one that nobody else closes.
+
+    With it goes what the SDK has read too much when it read the head of the engine's answer: all the output of a
+    command that was quick, on a slow machine. The SDK itself would lose that.
+    """
+    response._sock.setblocking(False)  # to look, and not to wait
+    early = response._response.raw._fp.fp.peek()
     connection = socket.socket(fileno=os.dup(response.fileno()))
     response.close()
-    return connection
+    connection.setblocking(True)
+    return Streams(connection, early)
 
 
 async def exit_code(api: "APIClient", exec_id: str) -> int:

@@ -282,7 +282,7 @@ def _shell_worker(settings: ContainerSettings) -> str:
 
 
 def _discard(client: "DockerClient", container: Container) -> None:
-    container.streams.close()
+    container.streams.connection.close()
     remove_container(client.api, container.id)
 
 

@@ -23,17 +23,16 @@ for remote in $(git remote); do git remote remove "$remote"; done
 rm -rf "$git_folder"/logs "$git_folder"/worktrees "$git_folder"/*_HEAD "$git_folder"/refs/original
 
 unreachable() {
-  git rev-list HEAD --tags | sort >/tmp/.reachable
-  git cat-file --batch-all-objects --batch-check='%(objecttype) %(objectname)' |
-    sed -n 's/^commit //p' | sort | comm -23 - /tmp/.reachable
+  git rev-list --objects HEAD --tags --indexed-objects | cut -d ' ' -f 1 | sort >/tmp/.reachable
+  git cat-file --batch-all-objects --batch-check='%(objectname) %(objecttype)' | sort | join -v 1 - /tmp/.reachable
 }
 if [ -n "$(unreachable)" ] || [ -f "$git_folder/objects/info/alternates" ]; then
   rm -f "$git_folder"/objects/pack/*.keep
   git repack -a -d -q
   rm -f "$git_folder/objects/info/alternates"
   git prune --expire=now
-  left=$(unreachable)
-  if [ -n "$left" ]; then echo "commits are left that HEAD does not reach:" $left; exit 1; fi
+  left=$(unreachable | head -n 5)
+  if [ -n "$left" ]; then echo "objects are left that HEAD does not reach:" $left; exit 1; fi
 fi
 rm -f /tmp/.reachable /tmp/.kept
 """

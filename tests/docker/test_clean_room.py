@@ -11,6 +11,8 @@ from runners.docker_engine import ImageUnavailableError
 from runners.docker_sandbox import ContainerSettings, DockerSandbox
 from tools.sandbox import Sandbox
 
+EVERY_OBJECT = "git cat-file --batch-all-objects --batch-check='%(objectname)'"
+REACHED = "git rev-list --objects HEAD --tags | cut -d ' ' -f 1"
 EVERY_COMMIT = "git cat-file --batch-all-objects --batch-check='%(objecttype) %(objectname)' | sed -n 's/^commit //p'"
 
 
@@ -27,7 +29,9 @@ async def sandbox(client: DockerClient, row: Row) -> AsyncIterator[DockerSandbox
 
 
 async def lines(sandbox: Sandbox, command: str) -> list[str]:
-    return (await sandbox.exec(command, timeout=60)).output.decode().splitlines()
+    result = await sandbox.exec(command, timeout=60)
+    assert not result.timed_out, (command, result)
+    return result.output.decode().splitlines()
 
 
 async def test_no_commit_after_the_base_is_left(sandbox: DockerSandbox, row: Row) -> None:
@@ -37,6 +41,23 @@ async def test_no_commit_after_the_base_is_left(sandbox: DockerSandbox, row: Row
     assert await lines(sandbox, "git remote; git stash list; git reflog; ls .git | grep _HEAD") == []
     assert await lines(sandbox, "git fsck --unreachable --no-reflogs") == []
     assert await lines(sandbox, "git rev-parse HEAD; git status --porcelain") == [row.base_commit]
+    dates = f"{EVERY_COMMIT} | xargs git show -s --no-walk=unsorted --format='%ct %H'"
+    dated = [line.split() for line in await lines(sandbox, dates)]
+    assert max((int(seconds), name) for seconds, name in dated)[1] == row.base_commit
+
+
+async def test_the_fix_is_no_object_of_any_kind(sandbox: DockerSandbox, row: Row) -> None:
+    fixed = "cat *.py > /tmp/x; echo '# the fix' >> /tmp/x"
+    added = "git add -f fix.py; git reset -q; rm fix.py"
+    names = await lines(
+        sandbox,
+        f"{fixed}; git hash-object -w /tmp/x; cp /tmp/x fix.py; echo more >> fix.py; {added};"
+        "git rev-list HEAD..main --objects | head -1 | cut -d ' ' -f 1;"
+        "git hash-object -t tree -w --stdin </dev/null",
+    )
+    await clean_room.clean(sandbox, row.base_commit, row.image)
+    assert set(await lines(sandbox, EVERY_OBJECT)) == set(await lines(sandbox, REACHED))
+    assert not set(names) & set(await lines(sandbox, EVERY_OBJECT))
 
 
 @pytest.mark.parametrize(
