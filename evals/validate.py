@@ -6,11 +6,9 @@ A task whose own solution is not always resolved, or which is resolved without a
 
 import asyncio
 import contextlib
-import tempfile
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evals.images.using import use_image
@@ -24,6 +22,7 @@ from evals.swebench.verifier import Verifier
 from results.records.reliability import Reliability, ReliableSet, TaskReliability
 from results.run_directory import new_run_id
 from runners.docker_engine import ImageUnavailableError, connect, in_thread
+from runners.owner import temporary_folder
 from runners.reaper import reap_beside, remove_containers
 from tools.sandbox import SandboxError
 
@@ -124,10 +123,10 @@ def _reliability(gold: list[bool], nop: list[bool]) -> Reliability:
 
 async def _judge(verifier: Verifier, row: AnyInstance, patch: bytes) -> Judgement:
     """Raises SandboxError or GraderError when it failed in every try."""
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         for left in reversed(range(_TRIES)):
             try:
-                return await verifier.judge_anything(row, patch, Path(folder))
+                return await verifier.judge_anything(row, patch, folder)
             except (SandboxError, GraderError):
                 if not left:
                     raise

@@ -15,7 +15,6 @@ import re
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from evals.swebench.dataset import ProRow
 from evals.swebench.judgement import EMPTY_PATCH, Judgement
@@ -26,6 +25,7 @@ from evals.swebench.pro_verifier import LOG_LIMIT, TIMEOUT, grade, left_behind, 
 from evals.swebench.verifier import VerifierContainers, too_late
 from runners.docker_channel import exit_code, open_exec
 from runners.docker_sandbox import DockerSandbox
+from runners.owner import temporary_folder
 from runners.shell import STDERR as STDERR_STREAM
 from tools.output import BoundedOutput
 
@@ -82,8 +82,8 @@ class ProHardenedVerifier:
     async def _run(self, row: ProRow, task: ProFiles, patch: bytes, script: EntryScript, files: Path) -> "_Ran | None":
         """Apply the patch and run the tests; None when that took too long."""
         async with self.containers.open(row) as sandbox:
-            with TemporaryDirectory() as folder:
-                protected = ProProtectedFiles(sandbox, row, Path(folder))
+            with temporary_folder() as folder:
+                protected = ProProtectedFiles(sandbox, row, folder)
                 await protected.survey()
                 await put_files(sandbox, task, patch)
                 began = time.monotonic()

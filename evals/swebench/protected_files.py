@@ -9,12 +9,12 @@ from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from evals.swebench.dataset import Row
 from evals.swebench.steering_files import Change, Steering, Task, paths_of, steering
 from evals.swebench.tasks import DIRECTORIES
 from runners.docker_sandbox import DockerSandbox
+from runners.owner import temporary_folder
 from tools.sandbox import SandboxError
 
 _TIMEOUT = 300.0
@@ -75,8 +75,8 @@ async def protect(sandbox: DockerSandbox, row: Row, command: str) -> "AsyncGener
 
     `command` is the one that runs the tests. Raises SandboxError; BrokenTaskError for a test patch that does not fit.
     """
-    with TemporaryDirectory() as kept:
-        protected = ProtectedFiles(sandbox, row, command, Path(kept))
+    with temporary_folder() as kept:
+        protected = ProtectedFiles(sandbox, row, command, kept)
         await protected.survey()
         yield protected
 

@@ -1,11 +1,12 @@
 """The first process of a container: what agents do to it, and what it does for them, whatever shell it runs in."""
 
-import asyncio
+import time
 from collections.abc import AsyncIterator
 
 import pytest
 from container_images import BASE, bash_as_sh_image, busybox_image, no_bash_image, no_shell_image, only_sh_image
 from docker import DockerClient
+from real_things import PATIENCE
 
 from runners.docker_sandbox import ContainerSettings, DockerSandbox
 from tools.sandbox import SandboxError
@@ -31,12 +32,9 @@ async def printed(sandbox: DockerSandbox, command: str, timeout: float = 60.0) -
 
 async def dead(sandbox: DockerSandbox) -> int:
     """How many processes wait to be buried, once those have been that can be."""
-    number = 0
-    for _ in range(20):
-        number = int(await printed(sandbox, DEAD))
-        if number == 0:
-            break
-        await asyncio.sleep(0.1)
+    deadline = time.monotonic() + PATIENCE
+    while (number := int(await printed(sandbox, f"sleep 0.1; {DEAD}"))) and time.monotonic() < deadline:
+        pass
     return number
 
 
