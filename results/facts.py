@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from results import wording
+from results.records.audit import Finding
 from results.records.doctor import TOOL_TURNS, USER_MESSAGE
 from results.records.events import BackendDescription
 from results.records.manifest import LimitsDescription, Manifest, SessionRecord
@@ -16,6 +17,7 @@ from results.visible_text import one_line
 
 SCRIPTED_NOTICE = "scripted: it plays back what a file says, so this score says nothing about any model"
 _SHOWN_TESTS = 50
+_SHOWN_FINDINGS = 20
 
 Fact = tuple[str, str]
 
@@ -66,8 +68,7 @@ def outcome_facts(result: TrialResult, manifest: Manifest) -> list[Fact]:
     if result.hardened:
         facts.append(("hardened", _verdict_sentence(result.hardened)))
         facts += [("", one_line(flag, 500)) for flag in result.hardened.flags[:_SHOWN_TESTS]]
-    if result.flags:
-        facts.append(("flagged", one_line(", ".join(result.flags))))
+    facts += _flags(result.findings)
     if result.verdict:
         facts += _failing_tests(result.verdict)
     if not result.tries:
@@ -78,6 +79,17 @@ def outcome_facts(result: TrialResult, manifest: Manifest) -> list[Fact]:
         facts += [("tokens", wording.tokens(result.usage)), ("cost", cost)]
         facts.append(("noticed", one_line(wording.counts(result.counts), 2_000)))
     return [*facts, ("time", wording.time_split(result.time))]
+
+
+def _flags(findings: Sequence[Finding]) -> Iterator[Fact]:
+    """What looks like a leak or like cheating, and the line of the trajectory where it stands."""
+    title = "flagged"
+    for finding in findings[:_SHOWN_FINDINGS]:
+        where = f"trajectory.jsonl line {finding.line}, step {finding.step}"
+        yield title, one_line(f"{finding.rule}: {finding.meaning} ({where}): {finding.excerpt}", 500)
+        title = ""
+    if (more := len(findings) - _SHOWN_FINDINGS) > 0:
+        yield "", f"{more} more (`evals audit` shows them)"
 
 
 def _hardened(details: RunDetails) -> Iterator[Fact]:

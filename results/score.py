@@ -11,6 +11,7 @@ from typing import Literal
 
 from pydantic import Field, computed_field
 
+from results.records.audit import Finding
 from results.records.base import Record
 from results.records.outcome import ErrorSource, Exit, TimeSplit, TryEnd
 from results.records.usage import Usage
@@ -42,7 +43,7 @@ class TrialResult(Record):
     verdict: Verdict | None = None
     hardened: Verdict | None = None
     """That of the hardened verifier on the same try, where there is one."""
-    flags: list[str] = Field(default_factory=list[str])
+    findings: list[Finding] = Field(default_factory=list[Finding])
     """What an audit of the trajectory found: leaks and cheating that were not refused."""
     tries: int = 0
     """All that were started; those that ended are in the sums below, those that were killed could not be counted."""
@@ -59,6 +60,12 @@ class TrialResult(Record):
     def cached_share(self) -> float | None:
         """The part of the prompt tokens that came from the server's cache."""
         return cached_share(self.usage)
+
+    @computed_field
+    @property
+    def flags(self) -> list[str]:
+        """The rules of these findings, each once."""
+        return sorted({finding.rule for finding in self.findings})
 
     @computed_field
     @property
@@ -140,7 +147,7 @@ def trial_result(trial: TrialDirectory, verifier: str = OFFICIAL) -> TrialResult
         detail=end.outcome.detail if end else "",
         verdict=verdict,
         hardened=hardened if hardened and verdict and hardened.try_number == verdict.try_number else None,
-        flags=_flags(trial, end),
+        findings=_findings(trial, end),
         tries=len(ends),
         steps=sum(one.steps for one in outcomes),
         usage=sum_usage(one.usage for one in outcomes),
@@ -180,9 +187,9 @@ def _last(verdicts: Sequence[Verdict], verifier: str) -> Verdict | None:
     return next((one for one in reversed(verdicts) if one.verifier == verifier), None)
 
 
-def _flags(trial: TrialDirectory, end: TryEnd | None) -> list[str]:
+def _findings(trial: TrialDirectory, end: TryEnd | None) -> list[Finding]:
     audits = [one.audit() for one in trial.tries() if end is not None and one.number == end.number]
-    return [flag for audit in audits if audit is not None for flag in audit.flags]
+    return [finding for audit in audits if audit is not None for finding in audit.grave]
 
 
 def _counting_end(ended: Sequence[TryEnd], verdict: Verdict | None) -> TryEnd | None:

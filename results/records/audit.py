@@ -40,10 +40,14 @@ class TraceAudit(Record):
     findings: list[Finding] = Field(default_factory=list[Finding])
 
     @property
+    def grave(self) -> list[Finding]:
+        """Those of severity `cheating` and `leak` in calls not known to have failed."""
+        return [one for one in self.findings if one.severity != "notice" and one.success != "attempted"]
+
+    @property
     def flags(self) -> list[str]:
-        """The rules of severity `cheating` and `leak` that applied to calls not known to have failed, each once."""
-        grave = [one for one in self.findings if one.severity != "notice" and one.success != "attempted"]
-        return sorted({one.rule for one in grave})
+        """The rules that the grave ones are of, each once."""
+        return sorted({one.rule for one in self.grave})
 
     @property
     def attempts(self) -> list[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from results.records.audit import Finding, TraceAudit
 from results.records.events import (
     Event,
     MessageEvent,
@@ -142,6 +143,25 @@ def test_the_page_shows_score_tasks_and_trials(runs: Path, group: Group):
         "<b>Fixed</b>.",
     ]:
         assert expected in text
+
+
+def test_what_is_flagged_or_resolved_officially_alone_says_so_with_the_line(runs: Path, group: Group):
+    run = RunDirectory.open(runs / group.run_ids[0])
+    trial = next(trial for trial in run.trials() if trial.task_id == "tiny__ledger-1")
+    judged = trial.verdicts()[-1]
+    doubt = {"verifier": "hardened", "resolved": False, "reward": 0.0, "detail": "the runner has no end"}
+    trial.append_verdict(judged.model_copy(update={"number": trial.next_verdict_number(), **doubt}))
+    finding = Finding(
+        rule="git-history", severity="leak", meaning="it looks for the fix", line=7, step=3, tool="bash",
+        excerpt="git log --all <b>", success="succeeded",
+    )  # fmt: skip
+    last = trial.tries()[-1]
+    last.write_audit(TraceAudit(auditor=1, calls=1, findings=[finding, finding.model_copy(update={"line": 9})]))
+    text = " ".join(Page(write_report(runs, group)).text.split())
+    assert "tiny__ledger-1 ✓ resolved officially alone flagged tiny__ledger-2 ✗ not resolved tiny__slug-3" in text
+    assert "git-history: it looks for the fix (trajectory.jsonl line 7, step 3): git log --all <b>" in text
+    assert "line 9, step 3" in text
+    assert "the runner has no end" in text
 
 
 def test_the_bar_of_the_interval_is_where_the_figures_are(runs: Path, group: Group):
