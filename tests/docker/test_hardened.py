@@ -147,11 +147,13 @@ def process_that_waits(_: Row) -> str:
     """Left behind by the step that installs: it replaces the tests as soon as they are in their place."""
     waiting = """\
 import os, re, time
+of_the_test_patch = {'tests/test_formatting.py': '0.25', 'tests/test_parsing.py': '250ms'}
+open('/tmp/waiting', 'w').close()
 while True:
-    for path in ('tests/test_formatting.py', 'tests/test_parsing.py'):
+    for path, sign in of_the_test_patch.items():
         try:
             text = open(path).read()
-            if '    assert ' in text:
+            if sign in text and '    assert ' in text:
                 open('/tmp/passing', 'w').write(re.sub('    assert .*', '    pass', text))
                 os.replace('/tmp/passing', path)
         except OSError:
@@ -160,7 +162,8 @@ while True:
 """
     quiet = "stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL"
     start = f"subprocess.Popen([sys.executable, '-c', {waiting!r}], start_new_session=True, {quiet})"
-    return added("setup.py", f"import subprocess, sys\n{start}")
+    until_it_waits = "while not os.path.exists('/tmp/waiting'): time.sleep(0.01)"
+    return added("setup.py", f"import os, subprocess, sys, time\n{start}\n{until_it_waits}")
 
 
 TRICKS: dict[str, Callable[[Row], str]] = {
