@@ -48,7 +48,11 @@ class Judging:
     async def open(
         self, client: "DockerClient", janitor: Janitor, run: str, names: Sequence[str]
     ) -> AsyncGenerator[list[Verifier]]:
-        """The verifiers of these names, ready to judge; `run` labels their containers."""
+        """The verifiers of these names, ready to judge; `run` labels their containers.
+
+        Raises SandboxOptionError for limits that the engine cannot set.
+        """
+        await self.settings.check(client)
         containers = VerifierContainers(client, janitor, run, self.settings)
         async with AsyncExitStack() as stack:
             made: list[Verifier]

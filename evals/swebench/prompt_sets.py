@@ -28,7 +28,8 @@ _REQUIRED = "problem_statement"
 _FILES = ("system.md", "task.md", "about.toml")
 # Braces of other templates as well ({{ task }}), so that a text from elsewhere is not sent with holes in it;
 # ${HOME} is the shell's.
-_IN_BRACES = re.compile(r"(?<![${])\{+\s*([A-Za-z_]\w*)\s*\}+")
+_IN_BRACES = re.compile(r"(?<!\$)\{\{.*?\}\}|\{%.*?%\}|(?<![${])\{\s*[A-Za-z_]\w*\s*(?:[!:.\[][^{}\s]*)?\}", re.DOTALL)
+_PLACE = re.compile(r"(?<![${])\{([a-z_]+)\}(?!\})")
 
 
 class PromptError(ValueError):
@@ -78,9 +79,9 @@ def load_prompts(choice: str) -> Prompts:
     names = prompt_set_names()
     if choice in names:
         return _read(_built_in() / choice)
-    folder = Path(choice).expanduser()
-    if not folder.is_dir():
-        message = f"there is no prompt set {choice!r}, and no such folder; there are: {', '.join(names)}"
+    folder = _folder(choice)
+    if folder is None:
+        message = f"there is no prompt set {choice[:200]!r}, and no such folder; there are: {', '.join(names)}"
         raise PromptError(message)
     prompts = _read(folder)
     if prompts.name in names:
@@ -94,13 +95,28 @@ def load_prompts(choice: str) -> Prompts:
 
 def placeholders(text: str, path: Path) -> list[str]:
     """What is put in for `task.md`'s braces, in order. Raises PromptError for what nothing is put in for."""
-    found = list(_IN_BRACES.finditer(text))
-    for match in found:
-        if match.group() != f"{{{match[1]}}}" or match[1] not in PLACEHOLDERS:
+    for match in _IN_BRACES.finditer(text):
+        place = _PLACE.fullmatch(match.group())
+        if place is None or place[1] not in PLACEHOLDERS:
             known = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
-            message = f"{path} has {match.group()}, which nothing is put in for; there are: {known}, spelled just so"
+            message = (
+                f"{path} has {match.group()[:80]}, which nothing is put in for; there are: {known}, spelled just so"
+            )
             raise PromptError(message)
-    return [match[1] for match in found]
+    return [match[1] for match in _PLACE.finditer(text)]
+
+
+def fill(text: str, values: Mapping[str, str]) -> str:
+    """The text of a `task.md` with its places filled, all of them at once: what is put in may have braces itself."""
+    return _PLACE.sub(lambda place: values.get(place[1], place.group()), text)
+
+
+def _folder(choice: str) -> Path | None:
+    try:
+        folder = Path(choice).expanduser()
+        return folder if folder.is_dir() else None
+    except (OSError, RuntimeError, ValueError):  # no name that a folder could have, or nobody's home
+        return None
 
 
 def _built_in() -> Path:

@@ -7,7 +7,7 @@ instance id, which for SWE-bench Pro has the hash of the solution in it.
 from collections.abc import Mapping
 
 from agent.loop import Instructions
-from evals.swebench.prompt_sets import Prompts
+from evals.swebench.prompt_sets import Prompts, fill
 from evals.swebench.rows import Instance, Kind, ProRow
 
 DIRECTORIES: Mapping[Kind, str] = {"swebench": "/testbed", "pro": "/app"}
@@ -35,6 +35,5 @@ def task_text(row: Instance) -> str:
 
 def instructions(prompts: Prompts, row: Instance) -> Instructions:
     """What the agent is told about `row`."""
-    # Replaced one after the other, never formatted: an issue may hold braces.
-    task = prompts.task.replace("{directory}", directory_of(row)).replace("{problem_statement}", task_text(row))
-    return Instructions(prompts.system, task)
+    values = {"directory": directory_of(row), "problem_statement": task_text(row)}
+    return Instructions(prompts.system, fill(prompts.task, values))

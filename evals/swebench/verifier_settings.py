@@ -2,7 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+from runners.sandbox_options import SandboxOptions
+
+if TYPE_CHECKING:
+    from docker import DockerClient
 
 Network = Literal["bridge", "none"]
 """What the verifiers' containers reach: everything, as the protocol has it, or nothing, for prepared images."""
@@ -37,6 +42,10 @@ class VerifierSettings:
             "verifier_timeout_seconds": self.timeout or protocol_timeout,
             "verifier_environment": ENVIRONMENT,
         }
+
+    async def check(self, client: "DockerClient") -> None:
+        """Raise SandboxOptionError for limits that this engine cannot set, before each container fails of them."""
+        await SandboxOptions.parse("none", cpus=self.cpus, memory=self.memory).check(client)
 
     @classmethod
     def described(cls, sandbox: Mapping[str, Any]) -> "VerifierSettings":

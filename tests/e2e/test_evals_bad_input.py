@@ -45,6 +45,14 @@ def assert_sentence(done: Done, code: int, *parts: str) -> None:
         (["--dataset", "ROWS", "--backend", "vlllm"], 2, ["vlllm", "http://HOST:PORT/v1"]),
         (["--dataset", "ROWS", "--backend", "scripted:missing.yaml"], 2, ["missing.yaml"]),
         (["--dataset", "ROWS", "--backend", "http://127.0.0.1:9/v1"], 5, ["http://127.0.0.1:9/v1", "running"]),
+        (
+            ["--dataset", "ROWS", "--agent", "nop", "--grade-cpus", "inf"],
+            2,
+            ["--grade-cpus", "no number of processors"],
+        ),
+        (["--dataset", "ROWS", "--agent", "nop", "--grade-cpus", "5000"], 2, ["5000 processors were asked for"]),
+        (["--dataset", "ROWS", "--agent", "nop", "--grade-memory", "much"], 2, ["--grade-memory", "4g"]),
+        (["--dataset", "ROWS", "--agent", "nop", "--grade-timeout", "inf"], 2, ["--grade-timeout", "a week"]),
         ([], 2, ["--dataset"]),
     ],
 )

@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 from real_things import VENV, Console
 
 from agent.profiles.settings import Choice, missing_parts, resolve
-from evals.swebench.prompt_sets import PromptError, Prompts, load_prompts, prompt_set_names, text_sha256
+from evals.swebench.prompt_sets import (
+    PromptError,
+    Prompts,
+    fill,
+    load_prompts,
+    placeholders,
+    prompt_set_names,
+    text_sha256,
+)
 
 ABOUT = """
 name = "mine"
@@ -88,6 +96,11 @@ WRONG: dict[str, tuple[dict[str, str | bytes | None], str]] = {
     "test names": ({"task": "{problem_statement} {FAIL_TO_PASS}"}, r"has \{FAIL_TO_PASS\}"),
     "another template's": ({"task": "{{problem_statement}}"}, r"has \{\{problem_statement\}\}"),
     "jinja": ({"task": "{problem_statement} {{ task }}"}, r"has \{\{ task \}\}"),
+    "jinja with a path": ({"task": "{problem_statement} {{ task.text }}"}, r"has \{\{ task\.text \}\}"),
+    "jinja with a filter": ({"task": "{problem_statement} {{task|trim}}"}, r"has \{\{task\|trim\}\}"),
+    "jinja without spaces": ({"task": "{problem_statement} {{-task-}}"}, r"has \{\{-task-\}\}"),
+    "jinja's words": ({"task": "{problem_statement} {% if x %}a{% endif %}"}, r"has \{% if x %\}"),
+    "a format": ({"task": "{problem_statement} {problem_statement!r}"}, r"has \{problem_statement!r\}"),
     "a space": ({"task": "{ problem_statement }"}, r"has \{ problem_statement \}"),
     "system with a place": ({"system": "In {directory}"}, r"system\.md has \{directory\}: it is the same"),
     "empty": ({"task": " \n"}, r"task\.md is empty"),
@@ -116,6 +129,19 @@ def test_what_is_wrong_with_a_folder_is_said_with_the_file(folder: Write, case: 
 def test_a_name_that_is_none_is_told_which_there_are() -> None:
     with pytest.raises(PromptError, match="'nope', and no such folder; there are: default, mini, qwen"):
         load_prompts("nope")
+
+
+@pytest.mark.parametrize("choice", ["x" * 300, "~nobody-of-that-name/x", "a\0b"])
+def test_what_can_be_no_folder_is_told_so(choice: str) -> None:
+    with pytest.raises(PromptError, match="and no such folder"):
+        load_prompts(choice)
+
+
+def test_other_braces_stay_as_they_are() -> None:
+    text = "${directory} {directory} {problem_statement} {} {1} { 'a': 1 } a{2,3}"
+    assert placeholders(text, Path("task.md")) == ["directory", "problem_statement"]
+    filled = fill(text, {"directory": "/testbed", "problem_statement": "{directory}"})
+    assert filled == "${directory} /testbed {directory} {} {1} { 'a': 1 } a{2,3}"
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=40))

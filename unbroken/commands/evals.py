@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from results.records.outcome import Outcome
     from results.records.verdict import Verdict
     from results.run_directory import TrialDirectory
-    from runners.sandbox_options import SandboxOptions
 
 application = typer.Typer(
     rich_markup_mode=None, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -163,7 +162,7 @@ class _Setup:
 
 
 async def _swebench(dataset: "Dataset", setup: _Setup, runs: Path, settings: "RunSettings") -> int:
-    await _check_engine(settings.sandbox)
+    await _check_engine(settings)
     async with _agent(setup.agent, setup.asked.backend, setup) as task_agent:
         settings = await _examined(task_agent, settings, allow_lost_thinking=setup.allow_lost_thinking)
         run_id, result = await _run(f"swebench:{dataset.name}", dataset, task_agent, runs, setup.attempts, settings)
@@ -228,14 +227,15 @@ async def _examined(agent: "TaskAgent", settings: "RunSettings", *, allow_lost_t
     return replace(settings, doctor=report, allow_lost_thinking=allow_lost_thinking)
 
 
-async def _check_engine(sandbox: "SandboxOptions") -> None:
+async def _check_engine(settings: "RunSettings") -> None:
     """Make sure, before a run is begun, that there is an engine, and that it can set the limits."""
     import asyncio
 
     from runners.docker_engine import connect
 
     with closing(await asyncio.to_thread(connect)) as client:
-        await sandbox.check(client)
+        await settings.sandbox.check(client)
+        await settings.judging.settings.check(client)
 
 
 async def _run(

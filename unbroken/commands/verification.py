@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from evals.swebench.pro_scripts import ProScripts
     from evals.swebench.verifier_settings import VerifierSettings
 
+_LONGEST = 7 * 24 * 3600.0
+
 
 @dataclass(frozen=True)
 class VerifierContainerOptions:
@@ -67,13 +69,15 @@ class VerifierContainerOptions:
 
     def _settings(self, verdicts: Literal["both", "official"]) -> "VerifierSettings":
         from evals.swebench.verifier_settings import VerifierSettings
-        from runners.sandbox_options import SandboxOptionError, size_in_bytes
+        from runners.sandbox_options import SandboxOptionError, SandboxOptions
 
-        if self.grade_memory is not None:
-            try:
-                size_in_bytes(self.grade_memory, "memory")
-            except SandboxOptionError as error:
-                raise typer.BadParameter(str(error), param_hint="--grade-memory") from error
+        try:
+            SandboxOptions.parse("none", cpus=self.grade_cpus, memory=self.grade_memory)
+        except SandboxOptionError as error:
+            raise typer.BadParameter(str(error), param_hint=f"--grade-{error.option}") from error
+        if self.grade_timeout is not None and not self.grade_timeout < _LONGEST:
+            message = f"{self.grade_timeout:g} seconds are no limit; a week is the longest"
+            raise typer.BadParameter(message, param_hint="--grade-timeout")
         return VerifierSettings(verdicts, self.grade_network, self.grade_cpus, self.grade_memory, self.grade_timeout)
 
 
