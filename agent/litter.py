@@ -52,6 +52,7 @@ RULES = (
 """A pattern with a slash at its end means folders, one with a slash at its beginning lies at the top."""
 
 IGNORED = "git ignores it here"
+IGNORED_BEFORE = "git ignored it when the work began, so that it is there already wherever the work will go"
 BUILT = "what setuptools builds"
 COPIED = "copies of sources, which setuptools makes when it builds"
 ENVIRONMENT = "a virtual environment of Python"

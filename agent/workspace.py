@@ -77,25 +77,38 @@ class Workspace:
 
     async def snapshot(self) -> str:
         """Record the state of all files, and return the tree's id. Raises WorkspaceError."""
-        script = _SNAPSHOT.format(when="before")
+        script = _SNAPSHOT.format(when="before", tries=_TRIES)
         result = await self._run(_KEEP_LITTER + script, await self._litter())
         return result.output.decode(errors="replace").split()[-1]
 
     async def diff(self, base: str) -> Diff:
         """The changes since the tree `base`. Raises WorkspaceError, PatchTooLargeError."""
-        script = (_SNAPSHOT + _CHANGES).format(when="after", base=shlex.quote(base))
+        script = (_SNAPSHOT + _CHANGES).format(when="after", base=shlex.quote(base), tries=_TRIES)
         if (await self._run(_NEEDS_LITTER + script, may_exit=_NO_LITTER)).exit_code == _NO_LITTER:
             await self._run(_KEEP_LITTER + script, await self._litter())
         found = _Changes.parse(await self._names("changes"))
-        made: Mapping[str, LeftOut] = {}
-        if litter.may_be_made(found.changed):
-            made = litter.made_by_tools(found.changed, await self._names("tracked"), await self._names("present"))
+        made = await self._not_work(found.changed)
         without = "".join(f"{name}\0" for name in made).encode("utf-8", "surrogateescape")
         script = _DIFF.format(base=shlex.quote(base), head=found.head, limit=PATCH_LIMIT, too_large=_TOO_LARGE)
         if (await self._run(script, without, may_exit=_TOO_LARGE)).exit_code == _TOO_LARGE:
             raise PatchTooLargeError(await self._too_large(base, found, made))
         patch = await self.sandbox.read_bytes(f"{self._folder}/patch.diff")
         return Diff(patch, (*dict.fromkeys(made.values()), *map(litter.left_out_by_git, found.left_out)))
+
+    async def _not_work(self, changed: Collection[str]) -> Mapping[str, LeftOut]:
+        """What changed, and is nobody's work: what tools made, and what git ignored before somebody told it not to.
+
+        A patch with the latter would fit nowhere: the file is there already, in every copy of the image.
+        """
+        made: dict[str, LeftOut] = {}
+        if litter.may_be_made(changed):
+            made |= litter.made_by_tools(changed, await self._names("tracked"), await self._names("present"))
+        if changed:
+            ignored = set(changed).intersection(await self._names("ignored-before"))
+            made |= {
+                name: LeftOut(name, litter.IGNORED_BEFORE) for name in ignored.difference(await self._names("forced"))
+            }
+        return made
 
     async def apply(self, patch: bytes) -> None:
         """Apply a patch to the files. Raises WorkspaceError when it does not fit; nothing is changed then."""
@@ -181,6 +194,7 @@ def printable(name: str) -> str:
 
 _NO_GIT = 127
 _NO_LITTER, _TOO_LARGE = 20, 21
+_TRIES = 10
 _NAMED = 5
 _PROBLEMS = {
     10: "is not a git repository: run `git init` in it and commit, or give another folder",
@@ -243,7 +257,8 @@ _NEEDS_LITTER = f"""
 
 # What the agent itself forced into the repository's index counts, though git ignores it; litter that `git add --all`
 # took in, because nobody told git to ignore it, does not. `add` ends with 1 for files that cannot be read: they stay
-# out of both trees.
+# out of both trees; it dies of a file that goes while it looks, as those of a program do that still runs. And
+# `update-index` does of one name where a folder or a link now stands, so the others are told one by one.
 _SNAPSHOT = """
 rm -f "$folder/index.lock"
 (cd "$(git rev-parse --git-path objects)" && pwd) >"$folder/objects/info/alternates"
@@ -255,9 +270,16 @@ git() {{
     -c core.safecrlf=false -c core.excludesFile="$folder/exclude" -c core.compression=0 "$@"
 }}
 export GIT_INDEX_FILE=$folder/index GIT_OBJECT_DIRECTORY=$folder/objects
-git add --all --ignore-errors . || [ $? = 1 ]
-git update-index --add --remove -z --stdin <"$folder/forced"
+tries=0
+until git add --all --ignore-errors . || [ $? = 1 ]; do
+  tries=$((tries + 1))
+  [ $tries -lt {tries} ] || exit
+done
+git update-index --add --remove -z --stdin <"$folder/forced" 2>/dev/null ||
+  xargs -0 -n 1 git -c safe.directory='*' -c core.fsmonitor=false -c core.hooksPath=/dev/null \\
+    -c core.splitIndex=false -c core.safecrlf=false update-index --add --remove -- <"$folder/forced" 2>/dev/null || true
 git ls-files -z -o -i --exclude-standard --directory >"$folder/left-out-{when}"
+[ {when} = after ] || git ls-files -z -o -i --exclude-standard >"$folder/ignored-before"
 git write-tree >"$folder/tree"
 cat "$folder/tree"
 """
@@ -272,6 +294,7 @@ head=$(cat "$folder/tree")
   cat "$folder/left-out-after"; printf '\\0'
 }} >"$folder/changes"
 git ls-files -z -c >"$folder/present"
+[ -f "$folder/ignored-before" ] || : >"$folder/ignored-before"
 """
 
 # What stdin names is taken out of both trees.
