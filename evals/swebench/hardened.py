@@ -23,13 +23,13 @@ from evals.swebench.evaluation_script import EvaluationScript, NoMarkersError, c
 from evals.swebench.grading import Grader, swebench_version
 from evals.swebench.judgement import EMPTY_PATCH, Judgement, judgement_of, passed_tests
 from evals.swebench.official import EVALUATION_TIMEOUT
-from evals.swebench.protected_files import BrokenTaskError, ProtectedFiles, protect
+from evals.swebench.protected_files import BrokenTaskError, DamagedRepositoryError, ProtectedFiles, protect
 from evals.swebench.runner_summary import RunnerEnd, doubts, reader_of
 from evals.swebench.verifier import VerifierContainers, apply, too_late
 from runners.docker_sandbox import DockerSandbox
 
 NAME = "hardened"
-RULES = "rules 1"
+RULES = "rules 2"
 """Changes with whatever could change a verdict."""
 LOG_LIMIT = 64 * 1024 * 1024
 _MARK = ">>>>>"
@@ -82,7 +82,7 @@ class HardenedVerifier:
         files.mkdir(parents=True, exist_ok=True)
         try:
             return await self._judge(row, patch, cut(row), files)
-        except (NoMarkersError, BrokenTaskError) as error:
+        except (NoMarkersError, BrokenTaskError, DamagedRepositoryError) as error:
             return Judgement("no_results", resolved=False, detail=str(error), report={})
 
     async def _judge(self, row: Row, patch: bytes, script: EvaluationScript, files: Path) -> Judgement:

@@ -69,7 +69,12 @@ class OfficialVerifier:
         run = await sandbox.exec(f"/bin/bash {_SCRIPT} > {_LOG} 2>&1", timeout=self.timeout)
         log = files / "test_output.txt"
         # As swebench writes it: its grading reads strict UTF-8, and tests print any bytes.
-        printed = await sandbox.read_bytes(_LOG, limit=LOG_LIMIT)
+        try:
+            printed = await sandbox.read_bytes(_LOG, limit=LOG_LIMIT)
+        except OSError as error:  # only what was being tested can have taken it away
+            log.write_bytes(b"")
+            detail = f"what the tests printed is gone: {error}"
+            return Judgement("no_results", resolved=False, detail=detail, report={}, script_seconds=run.duration)
         log.write_bytes(printed.decode("utf-8", "replace").encode())
         if run.timed_out:
             with log.open("a", encoding="utf-8") as file:

@@ -5,37 +5,43 @@ What the official protocol believes, and this does not (found in swe_bench_pro_e
 * An output.json, and logs, that a test has written: what the tests print is taken from the engine as it comes.
 * A parser that runs where the tests have run, with their Python: it runs in a second fresh container here.
 * Configuration that steers tests, and test files of the patch's own: they are put back, the task's tests among them.
-* An early exit after lines that say PASSED: each session of pytest that begins has to come to its own end.
+* Lines that say PASSED: nothing behind pytest's last word is read, and its counts, its list of what failed and the
+  ends of its sessions have to agree; so have the tests that `go test` runs with its verdicts.
 
 What is left: a program that prints what its runner would print, to the very end. It runs in the runner's own process.
 """
 
 import asyncio
-import re
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from evals.swebench.dataset import ProRow
 from evals.swebench.judgement import EMPTY_PATCH, Judgement
+from evals.swebench.pro_doubts import doubts, without_afterthoughts
 from evals.swebench.pro_entry_script import OUTPUT, PARSER, STDERR, STDOUT, WORKSPACE, EntryScript, entry_script
 from evals.swebench.pro_protected_files import BrokenProTaskError, ProProtectedFiles
 from evals.swebench.pro_scripts import ProFiles, ProScripts
-from evals.swebench.pro_verifier import LOG_LIMIT, TIMEOUT, grade, left_behind, put_files, run_part, write_report
+from evals.swebench.pro_verifier import (
+    LOG_LIMIT,
+    TIMEOUT,
+    check_image,
+    grade,
+    left_behind,
+    put_files,
+    run_part,
+    write_report,
+)
 from evals.swebench.verifier import VerifierContainers, too_late
 from runners.docker_channel import exit_code, open_exec
 from runners.docker_sandbox import DockerSandbox
-from runners.owner import temporary_folder
 from runners.shell import STDERR as STDERR_STREAM
 from tools.output import BoundedOutput
 
 NAME = "hardened"
-RULES = "rules 1"
+RULES = "rules 2"
 """Changes with whatever could change a verdict."""
 _PARSER_TIMEOUT = 300.0
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-_PYTEST_BEGIN = re.compile(r"^=+ test session starts(?: \([^)\n]*\))? =+\s*$", re.MULTILINE)
-_PYTEST_END = re.compile(r"^=+ (?:[^=\n]*\d[^=\n]*|no tests ran) in [\d.]+ ?s[^=\n]* =+\s*$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -77,29 +83,29 @@ class ProHardenedVerifier:
             return Judgement("no_results", resolved=False, detail=str(error), report={})
         if ran is None:
             return too_late(self.timeout)
+        if ran.printed.exit_code is None:
+            return replace(too_late(self.timeout), flags=ran.flags, script_seconds=ran.printed.seconds)
         return await self._grade(row, task, script, ran, files)
 
     async def _run(self, row: ProRow, task: ProFiles, patch: bytes, script: EntryScript, files: Path) -> "_Ran | None":
-        """Apply the patch and run the tests; None when that took too long."""
+        """Apply the patch and run the tests; None when the patch alone took too long."""
         async with self.containers.open(row) as sandbox:
-            with temporary_folder() as folder:
-                protected = ProProtectedFiles(sandbox, row, folder)
-                await protected.survey()
-                await put_files(sandbox, task, patch)
-                began = time.monotonic()
-                applying = await run_part(sandbox, script.environment + script.patch, self.timeout)
-                (files / "entry_output.txt").write_bytes(applying.output)
-                if applying.timed_out:
-                    return None
-                await protected.put_back_steering()
-                await run_part(sandbox, script.environment + script.test_files, self.timeout)
-                await protected.put_back_tests()
+            await check_image(sandbox, row, script)
+            protected = ProProtectedFiles(sandbox, row)
+            await protected.survey()
+            await put_files(sandbox, task, patch)
+            began = time.monotonic()
+            applying = await run_part(sandbox, script.environment + script.patch, self.timeout)
+            (files / "entry_output.txt").write_bytes(applying.output)
+            if applying.timed_out:
+                return None
+            await protected.put_back_steering()
+            await run_part(sandbox, script.environment + script.test_files, self.timeout)
+            await protected.put_back_tests()
             left = max(1.0, self.timeout - (time.monotonic() - began))
             printed = await self._run_tests(sandbox, script, left)
         (files / "stdout.log").write_bytes(printed.stdout)
         (files / "stderr.log").write_bytes(printed.stderr)
-        if printed.exit_code is None:
-            return None
         return _Ran(printed, applying.exit_code == 0, [str(one) for one in protected.steering])
 
     async def _run_tests(self, sandbox: DockerSandbox, script: EntryScript, timeout: float) -> "_Printed":
@@ -110,12 +116,15 @@ class ProHardenedVerifier:
     async def _grade(self, row: ProRow, task: ProFiles, script: EntryScript, ran: "_Ran", files: Path) -> Judgement:
         async with self.containers.open(row, network="none") as sandbox:
             await sandbox.write_bytes(PARSER, task.parser.encode())
-            await sandbox.write_bytes(STDOUT, ran.printed.stdout)
+            await sandbox.write_bytes(STDOUT, await asyncio.to_thread(without_afterthoughts, ran.printed.stdout))
             await sandbox.write_bytes(STDERR, ran.printed.stderr)
             parser = await run_part(sandbox, script.environment + script.parse, _PARSER_TIMEOUT)
             output = await left_behind(sandbox, OUTPUT)
         judgement = grade(row, output, parser, files, patch_applied=ran.patch_applied)
-        found = doubts(ran.printed.stdout + b"\n" + ran.printed.stderr) if judgement.resolved else []
+        found: list[str] = []
+        if judgement.resolved:
+            expected = {*row.fail_to_pass, *row.pass_to_pass}
+            found = await asyncio.to_thread(doubts, ran.printed.stdout, ran.printed.stderr, expected)
         resolved = judgement.resolved and not found
         report = judgement.report | {"resolved": resolved, "exit_code": ran.printed.exit_code}
         write_report(row, report, files)
@@ -140,19 +149,6 @@ class _Ran:
     printed: _Printed
     patch_applied: bool
     flags: list[str]
-
-
-def doubts(printed: bytes) -> list[str]:
-    """Why tests that were read as passed may not have, by what pytest itself says at its beginning and at its end.
-
-    Nothing is said of an exit status or of counts: half of the run scripts hide the one, and some call pytest often.
-    """
-    text = _COLOUR.sub("", printed.decode("utf-8", "replace"))
-    begun = [found.start() for found in _PYTEST_BEGIN.finditer(text)]
-    ended = sum(1 for _ in _PYTEST_END.finditer(text))
-    if len(begun) <= ended:
-        return []
-    return [f"{len(begun)} sessions of pytest began, and {ended} came to their own end"]
 
 
 async def _streams(containers: VerifierContainers, sandbox: DockerSandbox, command: str, timeout: float) -> _Printed:

@@ -1,14 +1,13 @@
 """Keeps the files that decide over a verdict of SWE-bench Pro as the task has them, whatever a patch does to them.
 
 The test files are read from the solution's commit, and what can steer the tests from the base commit, before anything
-of the patch is in the container. They are kept on this machine, and put back as they are.
+of the patch is in the container, and kept in a folder there: nothing of a patch runs before the tests do.
 """
 
 import re
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from evals.swebench.dataset import ProRow
 from evals.swebench.pro_entry_script import DIRECTORY, PATCH
@@ -64,6 +63,11 @@ while IFS= read -r -d '' path; do
 done
 """
 
+# Links and modes as they are. Only what is in the folder: its own mode would become the repository's.
+_PUT_IN_PLACE = """
+cd {folder}/{part} && find . -mindepth 1 -maxdepth 1 -print0 | xargs -0 -r tar -cf - -- | tar -xpf - -C {directory}
+"""
+
 
 @dataclass(frozen=True)
 class Checkout:
@@ -94,8 +98,6 @@ class ProProtectedFiles:
 
     sandbox: DockerSandbox
     row: ProRow
-    kept: Path
-    """A folder on this machine for the files."""
     steering: list[Steering] = field(default_factory=list[Steering])
     _tests: frozenset[str] = frozenset()
     _tracked: frozenset[str] = frozenset()
@@ -107,8 +109,6 @@ class ProProtectedFiles:
         script = _SURVEY.format(base=self._base, commit=commit, paths=paths, folder=_FOLDER, no_commit=_NO_COMMIT)
         tracked, tests = await self._ask(script)
         self._tests, self._tracked = frozenset(tests), frozenset(tracked)
-        if tests:
-            await self.sandbox.download(f"{_FOLDER}/tests", self.kept / "tests")
 
     async def put_back_steering(self) -> None:
         """Undo what of the patch can steer the tests, but for what the solution changes too."""
@@ -116,29 +116,27 @@ class ProProtectedFiles:
         paths = {*changed, *(line.split("\t", 2)[-1] for line in numbered)}
         top_level = frozenset(path.split("/", 1)[0] for path in self._tracked)
         task = Task(self._tests, paths_of(self.row.patch), command="", top_level=top_level)
-        self.steering = pro_steering([Change(path, is_new=path not in self._tracked) for path in paths], task)
+        changes = [Change(path, is_new=path not in self._tracked) for path in paths]
+        self.steering = pro_steering(changes, task, self.row.repo_language)
         undone = [one for one in self.steering if not one.kept and one.path not in self._tests]
         if known := [one.path for one in undone if not one.is_new]:
             await self._ask(_EXTRACT.format(folder=_FOLDER, base=self._base), _listed(known))
-            await self.sandbox.download(f"{_FOLDER}/steering", self.kept / "steering")
-        await self._replace([one.path for one in undone], "steering")
+        await self._replace([one.path for one in undone], "steering" if known else None)
 
     async def put_back_tests(self) -> None:
         """Put the files of the tests in place, and leave nothing of this behind."""
-        await self._replace(sorted(self._tests), "tests")
+        await self._replace(sorted(self._tests), "tests" if self._tests else None)
         await self._ask(f"rm -rf {_FOLDER}")
 
     @property
     def _base(self) -> str:
         return shlex.quote(self.row.base_commit)
 
-    async def _replace(self, paths: list[str], part: str) -> None:
-        if not paths:
-            return
-        await self._ask(_REMOVE, _listed(paths))
-        source = self.kept / part
-        if source.is_dir() and any(source.iterdir()):
-            await self.sandbox.upload(source, DIRECTORY)
+    async def _replace(self, paths: list[str], part: str | None) -> None:
+        if paths:
+            await self._ask(_REMOVE, _listed(paths))
+        if part:
+            await self._ask(_PUT_IN_PLACE.format(folder=_FOLDER, part=part, directory=DIRECTORY))
 
     async def _ask(self, script: str, stdin: bytes = b"") -> list[list[str]]:
         """Run a script, and take the lists that it prints apart: names, with an empty one between two lists."""

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
-from evals.swebench.steering_files import Change, Steering, Task, steering
+from evals.swebench.steering_files import HIDES_A_MODULE, Change, Steering, Task, steering
 
 _CONFIGURATION = re.compile(
     r"(jest|vitest|vite|babel|karma|cypress|playwright)\.(config|setup)\.\w+|\.mocharc(\.\w+)?|\.babelrc(\.\w+)?"
@@ -12,15 +12,18 @@ _CONFIGURATION = re.compile(
 )
 _TEST_FILE = re.compile(r"[^/]*_test\.go|[^/]*[.-](test|spec)\.[cm]?[jt]sx?")
 _TEST_FOLDERS = frozenset({"test", "__tests__", "__mocks__", "spec"})
+_CODE = frozenset({".py", ".go", ".js", ".jsx", ".ts", ".tsx", ".mjs", ".cjs", ".mts", ".cts", ".coffee", ".sh"})
+_NO_TESTS = "lib/ansible/plugins/test/"
+"""Jinja's tests, which are part of the program."""
 
 
-def pro_steering(changes: Iterable[Change], task: Task) -> list[Steering]:
-    """The changes that can steer the tests, by path; what the solution changes too stays.
+def pro_steering(changes: Iterable[Change], task: Task, language: str = "python") -> list[Steering]:
+    """The changes that can steer the tests of a project in `language`, by path; what the solution changes too stays.
 
     A new test file counts as well: Go compiles every one of a package, and runs what it has to say at its start.
     """
     changes = list(changes)
-    found = {one.path: one for one in steering(changes, task)}
+    found = {one.path: one for one in steering(changes, task) if language == "python" or one.why != HIDES_A_MODULE}
     for change in changes:
         if change.path not in found and (why := _reason(change)):
             kept = change.path in task.solution
@@ -34,4 +37,6 @@ def _reason(change: Change) -> str | None:
         return "configures the tests"
     if _TEST_FILE.fullmatch(path.name) and (path.suffix == ".go" or not change.is_new):
         return "a file of the tests"
-    return None if change.is_new or not _TEST_FOLDERS & set(path.parts[:-1]) else "a file of the tests"
+    if change.is_new or path.suffix not in _CODE or change.path.startswith(_NO_TESTS):
+        return None
+    return "a file of the tests" if _TEST_FOLDERS & set(path.parts[:-1]) else None

@@ -5,6 +5,7 @@ timeout. It believes the files that the container is left with, whoever wrote th
 """
 
 import json
+import shlex
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,13 +29,14 @@ from evals.swebench.pro_results import NoResultsError, ProReport, passed_tests
 from evals.swebench.pro_scripts import ProFiles, ProScripts
 from evals.swebench.verifier import VerifierContainers, too_late
 from runners.docker_sandbox import DockerSandbox
-from tools.sandbox import CommandResult
+from tools.sandbox import CommandResult, SandboxError
 
 NAME = "official"
 TIMEOUT = 3600.0
 """Seconds, as upstream where it runs on Modal."""
 LOG_LIMIT = 256 * 1024 * 1024
 _LAST_WORDS = 300
+_CHECK_TIMEOUT = 300.0
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ class ProVerifier:
         (files / "patch.diff").write_bytes(patch)
         (files / "entryscript.sh").write_bytes(script.whole.encode("utf-8", "surrogateescape"))
         async with self.containers.open(row) as sandbox:
+            await check_image(sandbox, row, script)
             await put_files(sandbox, task, patch)
             return await self._run(sandbox, row, script, files)
 
@@ -79,7 +82,7 @@ class ProVerifier:
         applying = await run_part(sandbox, script.environment + script.patch, self.timeout)
         (files / "entry_output.txt").write_bytes(applying.output)
         if applying.timed_out:
-            return too_late(self.timeout)
+            return replace(too_late(self.timeout), script_seconds=applying.duration)
         rest = script.environment + script.test_files + script.run_into_files + script.parse
         running = await run_part(sandbox, rest, max(1.0, self.timeout - (time.monotonic() - began)))
         (files / "entry_output.txt").write_bytes(applying.output + running.output)
@@ -90,6 +93,18 @@ class ProVerifier:
         output = await left_behind(sandbox, OUTPUT)
         judgement = grade(row, output, running, files, patch_applied=applying.exit_code == 0)
         return replace(judgement, script_seconds=running.duration)
+
+
+async def check_image(sandbox: DockerSandbox, row: ProRow, script: EntryScript) -> None:
+    """Raise SandboxError where an image lacks what any patch is judged with: that is no failure of the patch."""
+    base = shlex.quote(f"{row.base_commit}^{{commit}}")
+    looked = await sandbox.exec(
+        f"{script.environment}git cat-file -e {base} && command -v python", timeout=_CHECK_TIMEOUT
+    )
+    if looked.exit_code != 0:
+        said = looked.output.decode(errors="replace").strip().split("\n")[-1][-_LAST_WORDS:]
+        message = f"the image {row.image} lacks the base commit {row.base_commit} in /app, or python: {said}"
+        raise SandboxError(message)
 
 
 async def put_files(sandbox: DockerSandbox, files: ProFiles, patch: bytes) -> None:

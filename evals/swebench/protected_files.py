@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from evals.swebench.dataset import Row
-from evals.swebench.steering_files import Change, Steering, Task, paths_of, steering
+from evals.swebench.steering_files import Change, Steering, Task, is_of_an_installed_package, paths_of, steering
 from evals.swebench.tasks import DIRECTORIES
 from runners.docker_sandbox import DockerSandbox
 from runners.owner import temporary_folder
@@ -20,7 +20,7 @@ from tools.sandbox import SandboxError
 _TIMEOUT = 300.0
 _LISTING_LIMIT = 64 * 1024 * 1024
 
-_DOES_NOT_APPLY = 3
+_DOES_NOT_APPLY, _DAMAGED = 3, 4
 # In: the test patch. Out: lists of names, each ended by an empty one. The files of the tests as they must be are left
 # below `tests/`.
 _SURVEY = """
@@ -41,17 +41,28 @@ cat {folder}/touched; printf '\\0'
 git ls-tree -r -z --name-only HEAD; printf '\\0'
 git ls-files -z --others
 """
-_CHANGES = """
+# A git folder of our own for each look: what a patch writes into the repository's, such as another work tree, a filter
+# or the bit of an index by which git looks away, would decide what is seen.
+_LOOK = """
 set -e
-git -c core.fileMode=false diff --name-only --no-renames -z {head}; printf '\\0'
+own=$(mktemp -d /var/tmp/XXXXXXXX)
+trap 'rm -rf "$own"' EXIT
+mkdir -p "$own/objects/info" "$own/refs/heads"
+echo {repository}/.git/objects >"$own/objects/info/alternates"
+echo ref: refs/heads/main >"$own/HEAD"
+printf '[core]\\n\\trepositoryformatversion = 0\\n\\tfileMode = false\\n' >"$own/config"
+export GIT_DIR=$own GIT_WORK_TREE={repository} GIT_INDEX_FILE=$own/index
+export HOME=$own XDG_CONFIG_HOME=$own GIT_CONFIG_NOSYSTEM=1
+cd {repository}
+git read-tree {head} || exit {damaged}
+"""
+_CHANGES = """
+git diff --name-only --no-renames -z {head}; printf '\\0'
 git ls-files -z --others
 """
 # In: paths that exist in the commit.
 _EXTRACT = """
-set -e
 mkdir -p {folder}/steering
-export GIT_INDEX_FILE={folder}/index
-git read-tree {head}
 git checkout-index --prefix={folder}/steering/ -z --stdin
 """
 # In: paths. What stands in the way of one, such as a link in the place of its folder, goes as well.
@@ -129,18 +140,21 @@ class ProtectedFiles:
 
     async def _find_steering(self) -> None:
         assert self._task is not None
-        changed, others = await self._ask(_CHANGES.format(head=self._head))
+        changed, others = await self._look(_CHANGES)
         paths = {*changed, *others} - self._untracked
         changes = [Change(path, is_new=path not in self._tracked) for path in paths]
         known_before = {one.path for one in self.steering}
         found = [one for one in steering(changes, self._task) if one.path not in known_before]
         if self._has_begun:  # by now the task's own test patch has changed these
             found = [one for one in found if one.path not in self._task.tests]
+            found = [
+                one for one in found if not is_of_an_installed_package(one.path)
+            ]  # the step that installs makes them
         self._has_begun = True
         self.steering += found
         known = [one.path for one in found if one in self._to_put_back() and not one.is_new]
         if known:
-            await self._ask(_EXTRACT.format(folder=self.folder, head=self._head), _listed(known))
+            await self._look(_EXTRACT, _listed(known))
             await self._fetch("steering")
 
     def _to_put_back(self) -> list[Steering]:
@@ -158,6 +172,10 @@ class ProtectedFiles:
     async def _fetch(self, part: str) -> None:
         await self.sandbox.download(f"{self.folder}/{part}", self.kept / part)
 
+    async def _look(self, script: str, stdin: bytes = b"") -> list[list[str]]:
+        values = {"repository": DIRECTORIES["swebench"], "head": self._head, "folder": self.folder, "damaged": _DAMAGED}
+        return await self._ask((_LOOK + script).format(**values), stdin)
+
     async def _ask(self, script: str, stdin: bytes = b"") -> list[list[str]]:
         """Run a script, and take what it says apart."""
         run = await self.sandbox.exec(script, timeout=_TIMEOUT, stdin=stdin, output_limit=_LISTING_LIMIT)
@@ -165,10 +183,17 @@ class ProtectedFiles:
         if run.exit_code == _DOES_NOT_APPLY:
             message = f"the test patch of {self.row.instance_id} does not apply to its base commit"
             raise BrokenTaskError(message)
+        if run.exit_code == _DAMAGED:
+            message = "the repository is damaged, so that nobody can tell what in it has changed"
+            raise DamagedRepositoryError(message)
         if run.exit_code != 0 or run.dropped:
             message = f"the files of the tests could not be kept (exit {run.exit_code}): {said.strip()[-500:]}"
             raise SandboxError(message)
         return _lists(said)
+
+
+class DamagedRepositoryError(Exception):
+    """What was being tested has done away with the repository's objects."""
 
 
 class BrokenTaskError(Exception):

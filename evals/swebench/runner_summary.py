@@ -10,7 +10,7 @@ status to match. It runs in the same process as the runner, so nothing that come
 
 import re
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 
 
@@ -40,7 +40,10 @@ class RunnerEnd:
 
 Reader = Callable[[str], "RunnerEnd | None"]
 
-_PYTEST_END = re.compile(r"^=+ (?P<counts>[^=\n]*\d[^=\n]*|no tests ran) in [\d.]+ ?s[^=\n]* =+\s*$", re.MULTILINE)
+LINE_LIMIT = 500
+"""Characters of a line that a runner could have written as its last: a longer one would take very long to read."""
+_PYTEST_END = re.compile(r"^=+ (?P<counts>(?=[^=\n]*\d)[^=\n]*|no tests ran) in [\d.]+ ?s[^=\n]* =+\s*$", re.MULTILINE)
+_RULE = re.compile(rf"^=[^\n]{{1,{LINE_LIMIT}}}$", re.MULTILINE)
 _PYTEST_LIST = re.compile(r"^=+ short test summary info =+\s*$", re.MULTILINE)
 _PYTEST_COUNT = re.compile(r"(\d+) ([a-z]+)")
 _PYTEST_NAME = re.compile(r".*::.*")
@@ -67,9 +70,21 @@ def reader_of(command: str) -> Reader | None:
     return None
 
 
+def pytest_ends(output: str) -> Iterator[re.Match[str]]:
+    """The last word of each session of pytest."""
+    for line in _RULE.finditer(output):
+        if end := _PYTEST_END.match(output, line.start(), line.end()):
+            yield end
+
+
+def counted(end: re.Match[str], *words: str) -> int:
+    """How many tests such a last word counts as any of `words`."""
+    return sum(int(number) for number, name in _PYTEST_COUNT.findall(end["counts"]) if name in words)
+
+
 def read_pytest(output: str) -> RunnerEnd | None:
     """The last counts of pytest, and the list before them (`-rA`)."""
-    end = _last(_PYTEST_END, output)
+    end = next(iter(deque(pytest_ends(output), maxlen=1)), None)
     if end is None:
         return None
     counts = {name: int(number) for number, name in _PYTEST_COUNT.findall(end["counts"])}

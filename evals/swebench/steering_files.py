@@ -18,6 +18,9 @@ CONFIGURATION = frozenset(
 )  # fmt: skip
 STARTED_WITH_PYTHON = frozenset({"sitecustomize.py", "usercustomize.py"})
 RUNNERS = frozenset({"pytest", "_pytest", "pluggy", "iniconfig", "py", "tox", "nose", "xdist", "pytest_cov"})
+HIDES_A_MODULE = "hides a module that the tests need"
+_MODULE_SUFFIXES = frozenset({"py", "pyc", "so"})
+_INSTALLED = re.compile(r"(.*/)?[^/]*\.(dist|egg)-info/.*")
 _TEST_FILE = re.compile(r"test_[^/]*\.py|[^/]*_tests?\.py|tests\.py")
 _HEADER = re.compile(r"^diff --git a/(?P<old>.+) b/(?P<new>.+)$", re.MULTILINE)
 _NAMED = re.compile(r"^(?:--- a/|\+\+\+ b/|rename (?:from|to) )(?P<path>[^\t\n]+)", re.MULTILINE)
@@ -84,11 +87,18 @@ def _reason(change: Change, task: Task) -> str | None:
         return "configures the tests"
     if path.name in STARTED_WITH_PYTHON or path.suffix == ".pth":
         return "runs whenever Python starts"
+    if change.is_new and is_of_an_installed_package(change.path):
+        return "passes for an installed package, which can be a plugin of the tests"
     if _runs_the_tests(path, task.command):
         return "runs the tests"
     if change.is_new:
-        return "hides a module that the tests need" if _hides_a_module(path, task.top_level) else None
+        return HIDES_A_MODULE if _hides_a_module(path, task.top_level) else None
     return "a file of the tests" if _belongs_to_tests(path) else None
+
+
+def is_of_an_installed_package(path: str) -> bool:
+    """Whether a file is the kind that installing a package makes."""
+    return bool(_INSTALLED.fullmatch(path))
 
 
 def _runs_the_tests(path: PurePosixPath, command: str) -> bool:
@@ -99,8 +109,13 @@ def _runs_the_tests(path: PurePosixPath, command: str) -> bool:
 def _hides_a_module(path: PurePosixPath, top_level: Collection[str]) -> bool:
     """Python looks into the folder of the program, or the working one, before it looks at its own library."""
     first = path.parts[0]
-    name = first.removesuffix(".py")
-    return first not in top_level and name in RUNNERS | sys.stdlib_module_names
+    name, _, suffix = first.partition(".")
+    if first in top_level or not (name in RUNNERS or name.startswith("pytest_") or name in sys.stdlib_module_names):
+        return False
+    # A folder without an `__init__` hides nothing: Python takes one only where it finds nothing else of that name.
+    if len(path.parts) == 1:
+        return suffix.rpartition(".")[2] in _MODULE_SUFFIXES
+    return len(path.parts) == 2 and path.name.partition(".")[0] == "__init__"
 
 
 def _belongs_to_tests(path: PurePosixPath) -> bool:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 from docker import DockerClient
-from pro_desk import ProTask, built_image, built_repository, load_task
+from pro_desk import BASE, ProTask, built_image, built_repository, load_task
 
 from evals.swebench.judgement import passed_tests, verdict
+from tools.sandbox import SandboxError
 
 WRONG = """\
 diff --git a/quoter/__init__.py b/quoter/__init__.py
@@ -205,7 +206,26 @@ def reporting_conftest(_: ProTask) -> str:
     return added("conftest.py", text)
 
 
-@pytest.mark.parametrize("forged", [forged_output, forged_log, early_exit, other_python, reporting_conftest])
+def afterthought(task: ProTask) -> str:
+    """Prints behind the last word of a runner that says honestly that a test failed."""
+    said = "".join(f"{name} PASSED\n" for name in expected(task))
+    return at_import(f"import atexit, os\natexit.register(lambda: os.write(1, {said.encode()!r}))")
+
+
+def plugin(_: ProTask) -> str:
+    """Registers a plugin of pytest in the way of an installed package."""
+    text = (
+        "import pytest\n@pytest.hookimpl(hookwrapper=True)\ndef pytest_runtest_makereport(item, call):\n"
+        "    outcome = yield\n    outcome.get_result().outcome = 'passed'\n"
+    )
+    metadata = added("kind-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: kind\nVersion: 1.0")
+    return metadata + added("kind-1.0.dist-info/entry_points.txt", "[pytest11]\nkind = kind") + added("kind.py", text)
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [forged_output, forged_log, early_exit, other_python, reporting_conftest, afterthought, plugin],
+)
 async def test_a_patch_that_speaks_for_its_tests_is_believed_officially_alone(
     task: ProTask, tmp_path: Path, forged: Callable[[ProTask], str]
 ) -> None:
@@ -235,6 +255,17 @@ async def test_a_link_in_the_place_of_the_tests_is_replaced(task: ProTask, tmp_p
     found = await task.judge(task.row.patch + linked, tmp_path / "both")
     assert found.hardened.resolved
     assert not (await task.judge(linked, tmp_path / "alone")).hardened.resolved
+
+
+async def test_a_folder_that_hides_nothing_is_no_reason_to_doubt(task: ProTask, tmp_path: Path) -> None:
+    found = await task.judge(task.row.patch + added("resource/table.txt", "a,b"), tmp_path)
+    assert found.resolved == (True, True)
+    assert found.hardened.flags == []
+
+
+async def test_an_image_that_lacks_everything_is_no_failure_of_a_patch(task: ProTask, tmp_path: Path) -> None:
+    with pytest.raises(SandboxError, match="lacks the base commit"):
+        await task.changed({"image": BASE}).judge(task.row.patch, tmp_path)
 
 
 async def test_an_image_without_the_commit_of_the_tests_has_no_hardened_verdict(task: ProTask, tmp_path: Path) -> None:

@@ -13,12 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evals.swebench.dataset import ProRow
+from evals.swebench.pro_doubts import doubts, without_afterthoughts
 from evals.swebench.pro_entry_script import EntryScript, entry_script, without_binary_files
-from evals.swebench.pro_hardened import doubts
 from evals.swebench.pro_protected_files import Checkout, checkout_of
 from evals.swebench.pro_results import NoResultsError, ProReport, passed_tests
 from evals.swebench.pro_scripts import ProFiles, read_folder
 from evals.swebench.pro_steering import pro_steering
+from evals.swebench.runner_summary import read_pytest
 from evals.swebench.steering_files import Change, Task
 
 TEXT = "diff --git a/a.py b/a.py\n--- a/a.py\n+++ b/a.py\n@@ -1 +1 @@\n-a\n+Binary files a and b differ\n"
@@ -187,4 +188,52 @@ COLOURED_END = "\x1b[31m===== \x1b[31m1 failed\x1b[0m, \x1b[32m2 passed\x1b[0m i
     ],
 )  # fmt: skip
 def test_a_session_of_pytest_that_does_not_end_is_doubted(lines: list[str], is_doubted: bool) -> None:
-    assert bool(doubts("\n".join(lines).encode())) == is_doubted
+    assert bool(doubts("\n".join(lines).encode(), b"", ())) == is_doubted
+
+
+SESSION = [
+    "===== test session starts =====",
+    "tests/test_a.py::test_one PASSED",
+    "tests/test_a.py::test_two FAILED",
+    "===== short test summary info =====",
+    "FAILED tests/test_a.py::test_two - assert 1 == 2",
+    "===== 1 failed, 1 passed in 0.12s =====",
+]
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected", "said"),
+    [
+        (SESSION, ["tests/test_a.py::test_one"], ""),
+        (SESSION, ["tests/test_a.py::test_one", "tests/test_a.py::test_two"], "2 expected tests are read as passed"),
+        (SESSION, ["tests/test_a.py::test_two"], "pytest says that these failed"),
+        ([*SESSION, *SESSION], ["tests/test_a.py::test_two"], ""),
+        (["=== RUN   TestA", "--- PASS: TestA (0.00s)"], ["TestA"], ""),
+        (["=== RUN   TestA", "--- PASS: TestA (0.00s)", "--- FAIL: TestA (0.00s)"], ["TestA"], "more verdicts"),
+        (["=== RUN   TestA", "--- PASS: TestA", "=== RUN   TestA", "--- FAIL: TestA"], ["TestA"], ""),
+    ],
+)
+def test_what_is_read_as_passed_is_held_against_what_the_runner_says(
+    lines: list[str], expected: list[str], said: str
+) -> None:
+    found = "; ".join(doubts("\n".join(lines).encode(), b"", expected))
+    assert said in found
+    assert bool(said) == bool(found)
+
+
+def test_nothing_behind_the_last_word_of_pytest_is_read() -> None:
+    forged = b"tests/test_a.py::test_two PASSED"
+    printed = "\n".join(SESSION).encode()
+    assert without_afterthoughts(printed + b"\n" + forged) == printed + b"\n"
+    coloured = printed.replace(b"===== 1 failed", b"\x1b[31m===== 1 failed")
+    assert without_afterthoughts(coloured + b"\n" + forged) == coloured + b"\n"
+    assert without_afterthoughts(forged) == forged
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("line", ["= " + "1" * 1_000_000, "= 1" + " in 1s" * 200_000 + " =", "=" * 1_000_000])
+def test_one_long_line_holds_nobody_up(line: str) -> None:
+    printed = f"{SESSION[0]}\n{line}\n".encode()
+    assert without_afterthoughts(printed) == printed
+    assert doubts(printed, b"", ["tests/test_a.py::test_one"])
+    assert read_pytest(line) is None

@@ -27,12 +27,18 @@ def test_work_is_left_alone(path: str) -> None:
     assert steering([Change(path, is_new=False)], TASK) == []
 
 
-@pytest.mark.parametrize("path", ["tests/test_new.py", "package/types.py", "types.py", "newer.py"])
+@pytest.mark.parametrize(
+    "path", ["tests/test_new.py", "package/types.py", "types.py", "newer.py", "resource/data.json", "queue/queue.go"]
+)
 def test_new_files_that_nothing_takes_for_others_are_left_alone(path: str) -> None:
     assert steering([Change(path, is_new=True)], TASK) == []
 
 
-@pytest.mark.parametrize("path", ["pytest.py", "_pytest/__init__.py", "unittest/case.py", "random.py", "conftest.py"])
+@pytest.mark.parametrize(
+    "path",
+    ["pytest.py", "_pytest/__init__.py", "random.py", "random.so", "conftest.py", "pytest_rerunfailures.py",
+     "pytest_asyncio/__init__.py", "cheat-1.0.dist-info/entry_points.txt", "src/cheat.egg-info/entry_points.txt"],
+)  # fmt: skip
 def test_new_files_that_hide_a_module_are_put_away(path: str) -> None:
     (found,) = steering([Change(path, is_new=True)], TASK)
     assert (found.is_new, found.kept) == (True, False)
