@@ -6,10 +6,10 @@ No agent works, and nothing that was recorded changes: a verdict is added to tho
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from evals.engine_watch import EngineWatch
 from evals.images.using import use_image
@@ -18,16 +18,19 @@ from evals.session import describe_session
 from evals.swebench.dataset import AnyInstance
 from evals.swebench.judging import Judging
 from evals.swebench.verifier import Verifier
-from evals.trial import Harvest, Report, close_try, judge_all
+from evals.trial import Harvest, Report, close_try, judge_all, not_judged
 from results.records.outcome import Outcome
 from results.records.verdict import Verdict
 from results.run_directory import RunDirectory, TrialDirectory, TryDirectory
 from runners.docker_engine import ImageUnavailableError, connect, in_thread
 from runners.reaper import reap_beside, remove_containers
+from tools.sandbox import SandboxError
 
 if TYPE_CHECKING:
     from docker import DockerClient
 
+_OF_JUDGING = ("image", "verifier", "cancelled")
+"""Errors after which the work is there, and may be judged."""
 MISSING = "the predictions say nothing of this task"
 
 
@@ -36,6 +39,8 @@ class GradeResult:
     """How it ended."""
 
     errors: int = 0
+    without_work: list[str] = field(default_factory=list[str])
+    """Tasks whose trial left nothing that could be judged."""
     leftovers: list[str] = field(default_factory=list[str])
     """Why containers could not be removed."""
 
@@ -75,6 +80,8 @@ class _Grading:
             image_id = await in_thread(use_image, self.client, work.row.image) if work.patch.strip() else None
         except ImageUnavailableError as error:
             return harvest, work.outcome.model_copy(update={"error": "image", "detail": str(error)}), []
+        except SandboxError as error:
+            return harvest, work.outcome.model_copy(update={"error": "sandbox", "detail": str(error)}), []
         harvest = Harvest(work.outcome, work.patch, image_id, harvest.started)
         chances = iter(range(self.tries - 1))
 
@@ -99,9 +106,8 @@ async def grade(
 
     Raises EngineUnavailableError when there is no Docker engine.
     """
-    async with _opened(run, judging, report, at_once, tries) as grading, asyncio.TaskGroup() as group:
-        for row, patch in predictions:
-            group.create_task(_grade_one(grading, run, row, patch))
+    async with _opened(run, judging, report, at_once, tries) as grading:
+        await _all_of([_grade_one(grading, run, row, patch) for row, patch in predictions])
     return grading.result
 
 
@@ -112,11 +118,22 @@ async def regrade(
 
     Raises EngineUnavailableError when there is no Docker engine.
     """
-    async with _opened(run, judging, report, at_once, tries) as grading, asyncio.TaskGroup() as group:
-        for trial in run.trials():
-            if trial.task_id in rows and (work := _work_of(trial, rows[trial.task_id])):
-                group.create_task(grading.judge(work))
+    async with _opened(run, judging, report, at_once, tries) as grading:
+        trials = [trial for trial in run.trials() if trial.task_id in rows]
+        works = [(trial, _work_of(trial, rows[trial.task_id])) for trial in trials]
+        grading.result.without_work = [trial.task_id for trial, work in works if work is None]
+        await _all_of([grading.judge(work) for _, work in works if work])
     return grading.result
+
+
+async def _all_of(judgements: Iterable[Coroutine[Any, Any, object]]) -> None:
+    """Wait for all. What breaks one that is no error of its own, a full disk, say, ends the others, and is raised."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for judgement in judgements:
+                group.create_task(judgement)
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from failures
 
 
 async def _grade_one(grading: _Grading, run: RunDirectory, row: AnyInstance, patch: bytes | None) -> None:
@@ -124,7 +141,11 @@ async def _grade_one(grading: _Grading, run: RunDirectory, row: AnyInstance, pat
     directory = trial.start_try()
     directory.write_patch(patch or b"")
     outcome = Outcome(exit="submitted", detail=MISSING if patch is None else "")
-    harvest, outcome = await grading.judge(Work(row, trial, directory, patch or b"", outcome))
+    try:
+        harvest, outcome = await grading.judge(Work(row, trial, directory, patch or b"", outcome))
+    except asyncio.CancelledError:
+        close_try(trial, directory, Harvest(outcome, patch or b"", None, time.time()), not_judged(outcome))
+        raise
     close_try(trial, directory, harvest, outcome)
 
 
@@ -132,7 +153,7 @@ def _work_of(trial: TrialDirectory, row: AnyInstance) -> Work | None:
     """What the last try left that was harvested, whatever came of its verification."""
     for directory in reversed(trial.tries()):
         end = directory.end()
-        if end and directory.patch_path.exists() and end.outcome.error in (None, "verifier", "cancelled"):
+        if end and directory.patch_path.exists() and end.outcome.error in (None, *_OF_JUDGING):
             outcome = end.outcome.model_copy(update={"error": None})
             return Work(row, trial, directory, directory.patch_path.read_bytes(), outcome)
     return None

@@ -172,6 +172,9 @@ class _Obtaining(Generic[T]):
 
 
 def _repository_and_tag(name: str) -> tuple[str, str | None]:
+    if "@" in name:
+        repository, _, digest = name.partition("@")
+        return repository, digest
     repository, colon, tag = name.rpartition(":")
     if not colon or "/" in tag:
         return name, "latest"

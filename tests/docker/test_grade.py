@@ -1,9 +1,12 @@
 """Verdicts on patches that are there already: of any tool, and of a run once more."""
 
 import json
+import secrets
 from pathlib import Path
+from typing import Any
 
 import pytest
+from docker import DockerClient
 from real_things import VENV, Console
 
 from evals.swebench.dataset import Row
@@ -61,6 +64,54 @@ def test_predictions_of_any_tool_are_judged_and_judged_again(
             (1, "official"), (2, "hardened"), (3, "official"), (4, "hardened"),
         ]  # fmt: skip
         assert len({(one.status, one.resolved) for one in found}) == 1
+
+
+def test_a_sample_is_judged_again_in_its_own_order(console: Console, demo_rows: dict[str, Row], tmp_path: Path) -> None:
+    runs, dataset, predictions = tmp_path / "runs", tmp_path / "rows.json", tmp_path / "preds.json"
+    dataset.write_text(json.dumps([row.model_dump(mode="json") for row in demo_rows.values()]), "utf-8")
+    said = [{"instance_id": row.instance_id, "model_patch": ""} for row in demo_rows.values()]
+    predictions.write_text(json.dumps(said), "utf-8")
+    command = [EVALS, "grade", "--predictions", str(predictions), "--dataset", str(dataset), "--runs", str(runs)]
+    assert console.run([*command, "--sample", "6", "--seed", "1"]).code == 0
+    (run,) = list_runs(runs).found
+    assert run.manifest.benchmark.task_ids != [row.instance_id for row in demo_rows.values()]
+    again = console.run([EVALS, "regrade", run.manifest.run_id, "--runs", str(runs)])
+    assert again.code == 0, again.err
+    assert all(len(trial.verdicts()) == 4 for trial in run.trials())
+
+
+def test_an_image_that_cannot_be_had_costs_its_own_task_alone(
+    console: Console, client: DockerClient, demo_rows: dict[str, Row], tmp_path: Path
+) -> None:
+    runs, dataset, predictions = tmp_path / "runs", tmp_path / "rows.json", tmp_path / "preds.json"
+    good, later = demo_rows["lapse"], f"test-{secrets.token_hex(4)}"
+    rows = [
+        good.model_dump(mode="json"),
+        good.model_dump(mode="json") | {"instance_id": "demo__bad-1", "image": "Not/A/Name:1"},
+        good.model_dump(mode="json") | {"instance_id": "demo__later-1", "image": f"127.0.0.1:9/{later}:1"},
+    ]
+    dataset.write_text(json.dumps(rows), "utf-8")
+    said = [{"instance_id": row["instance_id"], "model_patch": good.patch} for row in rows]
+    predictions.write_text(json.dumps(said), "utf-8")
+    command = [EVALS, "grade", "--predictions", str(predictions), "--dataset", str(dataset), "--runs", str(runs)]
+    done = console.run(command)
+    assert done.code == 1
+    assert "TaskGroup" not in done.err
+    (run,) = list_runs(runs).found
+    found = {result.task_id: (result.state, result.error) for result in trial_results(run)}
+    assert found[good.instance_id] == ("resolved", None)
+    assert found["demo__bad-1"][0] == found["demo__later-1"][0] == "error"
+
+    images: Any = client.images
+    images.get(good.image).tag(f"127.0.0.1:9/{later}", "1")
+    try:
+        again = console.run([EVALS, "regrade", run.manifest.run_id, "--runs", str(runs)])
+    finally:
+        images.remove(f"127.0.0.1:9/{later}:1")
+    assert again.code == 1
+    verdicts = {trial.task_id: trial.verdicts() for trial in run.trials()}
+    assert [verdict.resolved for verdict in verdicts["demo__later-1"]] == [True, True]
+    assert verdicts["demo__bad-1"] == []
 
 
 def test_tasks_that_are_others_by_now_are_not_judged_again(

@@ -130,6 +130,9 @@ def validate(
     if output.exists() and not force:
         message = f"there is a {output} already; --force replaces it"
         raise typer.BadParameter(message, param_hint="--output")
+    if output.is_dir() or not output.absolute().parent.is_dir():
+        message = f"{output} is a folder, or is in a folder that does not exist"
+        raise typer.BadParameter(message, param_hint="--output")
     selected = tasks.load(dataset, _tell)
     settings = ValidationSettings(repeat, verifications, containers.judging(selected))
     found = asyncio.run(validate_tasks(selected, settings, _tell_reliability))
@@ -167,6 +170,8 @@ def _judging_of(run: "RunDirectory", dataset: "Dataset[Any]", pro_scripts: Path 
 
 def _dataset_of(run: "RunDirectory", dataset: str | None) -> "Dataset[Any]":
     """The tasks as the run had them. Raises DatasetError, or a usage error where they are others by now."""
+    import dataclasses
+
     from evals.swebench.dataset import Dataset, Row, load_dataset
     from evals.swebench.selection import Selection
 
@@ -176,7 +181,9 @@ def _dataset_of(run: "RunDirectory", dataset: str | None) -> "Dataset[Any]":
 
         return Dataset("evals/demo", None, [Row.model_validate(row) for row in load_rows()])
     place = dataset or (f"{benchmark.source}@{benchmark.revision}" if benchmark.revision else benchmark.source)
-    loaded = load_dataset(place, tell=_tell).selected(Selection(ids=benchmark.task_ids))
+    selected = load_dataset(place, tell=_tell).selected(Selection(ids=benchmark.task_ids))
+    order = {task: number for number, task in enumerate(benchmark.task_ids)}  # that of a sample is its own
+    loaded = dataclasses.replace(selected, rows=sorted(selected.rows, key=lambda row: order[row.instance_id]))
     if loaded.content_sha256() != benchmark.content_sha256:
         message = f"{place} no longer holds the tasks of the run {run.manifest.run_id}: their hash is another one"
         raise typer.BadParameter(message, param_hint="--dataset")
@@ -217,7 +224,10 @@ def _judged(verdict: "Verdict") -> str:
 def _told(result: "GradeResult") -> int:
     for reason in result.leftovers:
         _tell(f"left behind, for `evals clean` to remove: {reason}")
-    return ERROR if result.errors else DONE
+    if result.without_work:
+        named = ", ".join(result.without_work[:_NAMED]) + (" …" if len(result.without_work) > _NAMED else "")
+        _tell(f"{len(result.without_work)} trials left nothing that could be judged: {named}")
+    return ERROR if result.errors or result.without_work else DONE
 
 
 def _tell(text: str) -> None:
