@@ -24,7 +24,7 @@ from evals.swebench.grading import Grader, swebench_version
 from evals.swebench.judgement import EMPTY_PATCH, Judgement, judgement_of, passed_tests
 from evals.swebench.official import EVALUATION_TIMEOUT
 from evals.swebench.protected_files import BrokenTaskError, DamagedRepositoryError, ProtectedFiles, protect
-from evals.swebench.runner_summary import RunnerEnd, doubts, reader_of
+from evals.swebench.runner_summary import RunnerEnd, doubts, reader_of, without_colour
 from evals.swebench.verifier import VerifierContainers, apply, too_late
 from runners.docker_sandbox import DockerSandbox
 
@@ -141,7 +141,7 @@ class HardenedVerifier:
             return Judgement("no_results", resolved=False, detail=detail, report={})
 
     async def _grade(self, row: Row, patch: bytes, tests: str, output: str, exit_code: int, files: Path) -> Judgement:
-        reader = reader_of(tests)
+        reader, output = reader_of(tests), without_colour(output)
         end = reader(output) if reader else None
         judgement, report = await self._read(row, patch, output[: end.position] if end else output, exit_code, files)
         (files / "report.json").write_text(json.dumps({row.instance_id: report}, indent=4), "utf-8")

@@ -40,6 +40,7 @@ class RunnerEnd:
 
 Reader = Callable[[str], "RunnerEnd | None"]
 
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 LINE_LIMIT = 500
 """Characters of a line that a runner could have written as its last: a longer one would take very long to read."""
 _PYTEST_END = re.compile(r"^=+ (?P<counts>(?=[^=\n]*\d)[^=\n]*|no tests ran) in [\d.]+ ?s[^=\n]* =+\s*$", re.MULTILINE)
@@ -57,6 +58,11 @@ _UNITTEST_NAME = re.compile(r"\w+ \([\w.]+\)")
 _SYMPY_END = re.compile(r"^=+ tests finished: (?P<counts>[^=\n]*),? in [\d.]+ seconds =+\s*$", re.MULTILINE)
 _SYMPY_COUNT = re.compile(r"(\d+) ([a-z ]+)")
 _SYMPY_NAME = re.compile(r"test_\S+")
+
+
+def without_colour(output: str) -> str:
+    """What a runner printed for a terminal, as tox has pytest do (sphinx), as it prints it elsewhere."""
+    return _COLOUR.sub("", output)
 
 
 def reader_of(command: str) -> Reader | None:

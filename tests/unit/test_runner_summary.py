@@ -2,7 +2,7 @@
 
 import pytest
 
-from evals.swebench.runner_summary import doubts, read_pytest, read_sympy, read_unittest, reader_of
+from evals.swebench.runner_summary import doubts, read_pytest, read_sympy, read_unittest, reader_of, without_colour
 
 PYTEST = """\
 ============================= test session starts ==============================
@@ -51,6 +51,20 @@ def test_pytest_is_read() -> None:
     assert "test_four" not in PYTEST[end.position :]
     assert end.listing.startswith("\nPASSED") or end.listing.startswith("PASSED")
     assert doubts(end, 1, ["tests/test_a.py::test_one"]) == []
+
+
+def test_colours_hide_no_end() -> None:
+    """As sphinx's rows print it, under tox."""
+    coloured = (
+        "\x1b[36m\x1b[1m=========== short test summary info ============\x1b[0m\n"
+        "\x1b[32mPASSED\x1b[0m tests/test_a.py::\x1b[1mtest_one\x1b[0m\n"
+        "\x1b[32m==== \x1b[32m\x1b[1m1 passed\x1b[0m, \x1b[33m1 skipped\x1b[0m"
+        "\x1b[32m in 6.02s\x1b[0m\x1b[32m ====\x1b[0m\n"
+        "py39: exit 0 (7.37 seconds) /testbed> python -m pytest -rA tests/test_a.py pid=145\n"
+    )
+    end = read_pytest(without_colour(coloured))
+    assert end is not None
+    assert (end.passed, end.listed_as_passed, end.failed) == (1, 1, 0)
 
 
 def test_the_last_end_counts() -> None:
