@@ -116,7 +116,8 @@ class LocalChannel:
         self._arrived.set()
         if self._watch:
             self._watch.cancel()
-        if self._stdin:
+        # Where it is closing with nothing left to send, its end is on the way: asyncio does not bear a second one.
+        if self._stdin and (not self._stdin.is_closing() or self._stdin.get_write_buffer_size()):
             self._stdin.abort()
         for transport in self._outputs.values():
             transport.close()

@@ -94,6 +94,7 @@ class ProHardenedVerifier:
             protected = ProProtectedFiles(sandbox, row)
             await protected.survey()
             await put_files(sandbox, task, patch)
+            await protected.keep_untracked(patch)
             began = time.monotonic()
             applying = await run_part(sandbox, script.environment + script.patch, self.timeout)
             (files / "entry_output.txt").write_bytes(applying.output)

@@ -41,6 +41,22 @@ _CHANGES = """
 git apply --numstat -z {patch} 2>/dev/null; printf '\\0'
 git -c core.fileMode=false diff --name-only --no-renames -z {base} 2>/dev/null
 """
+# Out: what the patch names, with two numbers in front of each; and what git tracks.
+_NAMED = """
+git apply --numstat -z {patch} 2>/dev/null; printf '\\0'
+git ls-files -z
+"""
+# In: paths. Those that stand for files are left in a folder. Out: the same.
+_KEEP = """
+set -e
+while IFS= read -r -d '' path; do
+  if [ -f "$path" ] || [ -L "$path" ]; then
+    mkdir -p "$(dirname "{folder}/untracked/$path")"
+    cp -a "./$path" "{folder}/untracked/$path"
+    printf '%s\\0' "$path"
+  fi
+done
+"""
 # In: paths that the base has. Their files are left in a folder.
 _EXTRACT = """
 set -e
@@ -94,13 +110,17 @@ class BrokenProTaskError(Exception):
 
 @dataclass
 class ProProtectedFiles:
-    """Use in this order: `survey`, apply the patch, `put_back_steering`, `put_back_tests`. All raise SandboxError."""
+    """In this order: `survey`, `keep_untracked`, the patch, `put_back_steering`, `put_back_tests`.
+
+    All raise SandboxError.
+    """
 
     sandbox: DockerSandbox
     row: ProRow
     steering: list[Steering] = field(default_factory=list[Steering])
     _tests: frozenset[str] = frozenset()
     _tracked: frozenset[str] = frozenset()
+    _untracked: frozenset[str] = frozenset()
 
     async def survey(self) -> None:
         """See what the task has, before the patch is there. Raises BrokenProTaskError."""
@@ -110,10 +130,23 @@ class ProProtectedFiles:
         tracked, tests = await self._ask(script)
         self._tests, self._tracked = frozenset(tests), frozenset(tracked)
 
+    async def keep_untracked(self, patch: bytes) -> None:
+        """Keep the files that `patch`, which is in the container, names and git does not track: runners are among them.
+
+        No diff of git's tells what becomes of them.
+        """
+        numbered, index = await self._ask(_NAMED.format(patch=PATCH))
+        # The old name of what is moved is in no count.
+        named = {*paths_of(patch.decode("utf-8", "surrogateescape")), *map(_counted, numbered)}
+        others = named - {*index, *self._tracked, *self._tests, *paths_of(self.row.patch)}
+        inside = [path for path in others if not path.startswith("/") and ".." not in path.split("/")]
+        kept, *_ = await self._ask(_KEEP.format(folder=_FOLDER), _listed(inside))
+        self._untracked = frozenset(kept)
+
     async def put_back_steering(self) -> None:
         """Undo what of the patch can steer the tests, but for what the solution changes too."""
         numbered, changed = await self._ask(_CHANGES.format(patch=PATCH, base=self._base))
-        paths = {*changed, *(line.split("\t", 2)[-1] for line in numbered)}
+        paths = {*changed, *map(_counted, numbered)}
         top_level = frozenset(path.split("/", 1)[0] for path in self._tracked)
         task = Task(self._tests, paths_of(self.row.patch), command="", top_level=top_level)
         changes = [Change(path, is_new=path not in self._tracked) for path in paths]
@@ -122,6 +155,11 @@ class ProProtectedFiles:
         if known := [one.path for one in undone if not one.is_new]:
             await self._ask(_EXTRACT.format(folder=_FOLDER, base=self._base), _listed(known))
         await self._replace([one.path for one in undone], "steering" if known else None)
+        await self._replace(sorted(self._untracked), "untracked" if self._untracked else None)
+        flagged = {one.path for one in self.steering}
+        why = "a file of the image that git does not track"
+        others = sorted(self._untracked - flagged)
+        self.steering += [Steering(path, why, is_new=False, kept=False) for path in others]
 
     async def put_back_tests(self) -> None:
         """Put the files of the tests in place, and leave nothing of this behind."""
@@ -155,6 +193,10 @@ class ProProtectedFiles:
             else:
                 lists.append([])
         return lists
+
+
+def _counted(line: str) -> str:
+    return line.split("\t", 2)[-1]
 
 
 def _listed(paths: Iterable[str]) -> bytes:

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from evals.swebench.steering_files import HIDES_A_MODULE, Change, Steering, Task, steering
 
 _CONFIGURATION = re.compile(
-    r"(jest|vitest|vite|babel|karma|cypress|playwright)\.(config|setup)\.\w+|\.mocharc(\.\w+)?|\.babelrc(\.\w+)?"
+    r"(jest|vitest|vite|babel|karma|cypress|playwright)\.(config|setup|workspace)\.\w+|\.mocharc(\.\w+)?|\.babelrc(\.\w+)?"
     r"|setupTests\.\w+|package\.json|\.npmrc|\.yarnrc(\.yml)?|go\.work|Makefile"
 )
 _TEST_FILE = re.compile(r"[^/]*_test\.go|[^/]*[.-](test|spec)\.[cm]?[jt]sx?")
@@ -15,6 +15,7 @@ _TEST_FOLDERS = frozenset({"test", "__tests__", "__mocks__", "spec"})
 _CODE = frozenset({".py", ".go", ".js", ".jsx", ".ts", ".tsx", ".mjs", ".cjs", ".mts", ".cts", ".coffee", ".sh"})
 _NO_TESTS = "lib/ansible/plugins/test/"
 """Jinja's tests, which are part of the program."""
+_INSTALLED = "belongs to what is installed in the repository"
 
 
 def pro_steering(changes: Iterable[Change], task: Task, language: str = "python") -> list[Steering]:
@@ -24,15 +25,25 @@ def pro_steering(changes: Iterable[Change], task: Task, language: str = "python"
     """
     changes = list(changes)
     found = {one.path: one for one in steering(changes, task) if language == "python" or one.why != HIDES_A_MODULE}
+    installs = {folder for path in task.solution if (folder := _installed_in(path))}
     for change in changes:
         if change.path not in found and (why := _reason(change)):
-            kept = change.path in task.solution
+            kept = change.path in task.solution or _installed_in(change.path) in installs
             found[change.path] = Steering(change.path, why, change.is_new, kept=kept)
     return [found[path] for path in sorted(found)]
 
 
+def _installed_in(path: str) -> str | None:
+    parts = PurePosixPath(path).parts[:-1]
+    if "node_modules" in parts:
+        return "node_modules"
+    return "vendor" if parts[:1] == ("vendor",) else None
+
+
 def _reason(change: Change) -> str | None:
     path = PurePosixPath(change.path)
+    if _installed_in(change.path):
+        return _INSTALLED
     if _CONFIGURATION.fullmatch(path.name):
         return "configures the tests"
     if _TEST_FILE.fullmatch(path.name) and (path.suffix == ".go" or not change.is_new):

@@ -1,9 +1,15 @@
 """Verdicts on a task in SWE-bench Pro's format: as its own evaluation has them, and one that a patch cannot forge."""
 
+import io
 import json
-from collections.abc import Callable, Iterator
+import secrets
+import shlex
+import tarfile
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from docker import DockerClient
@@ -261,6 +267,90 @@ async def test_a_folder_that_hides_nothing_is_no_reason_to_doubt(task: ProTask, 
     found = await task.judge(task.row.patch + added("resource/table.txt", "a,b"), tmp_path)
     assert found.resolved == (True, True)
     assert found.hardened.flags == []
+
+
+RUNNER = "node_modules/.bin/runner"
+
+
+@contextmanager
+def changed_image(
+    client: DockerClient, image: str, command: str, files: dict[str, bytes]
+) -> Generator[tuple[str, str]]:
+    """An image with files in /app and a command run in it; its name, and what the command said last."""
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as members:
+        for path, content in files.items():
+            member = tarfile.TarInfo(f"app/{path}")
+            member.size, member.mode = len(content), 0o755
+            members.addfile(member, io.BytesIO(content))
+    container: Any = client.containers.run(
+        image, ["-c", "sleep 100"], entrypoint="/bin/bash", network_mode="none", detach=True
+    )
+    name = f"test-{secrets.token_hex(4)}"
+    try:
+        container.put_archive("/", archive.getvalue())
+        code, said = container.exec_run(["/bin/bash", "-ec", f"cd /app\n{command}"])
+        assert code == 0, said
+        container.commit(name, "1", changes='ENTRYPOINT ["/bin/bash"]')
+    finally:
+        container.remove(force=True)
+    try:
+        yield f"{name}:1", said.decode().strip().split("\n")[-1]
+    finally:
+        api: Any = client.api
+        api.remove_image(f"{name}:1", force=True)
+
+
+def other_runner(task: ProTask) -> str:
+    """Has the runner, which git ignores, print what is expected."""
+    lines = "".join(f'+printf "%s PASSED\\n" {shlex.quote(name)}\n' for name in expected(task))
+    place = f"@@ -1,2 +1,{len(expected(task)) + 1} @@\n"
+    return f'--- a/{RUNNER}\n+++ b/{RUNNER}\n{place} #!/bin/bash\n-python -m pytest -v "$@"\n{lines}'
+
+
+async def test_a_runner_that_git_ignores_is_put_back_and_said(task: ProTask, tmp_path: Path) -> None:
+    files = {RUNNER: b'#!/bin/bash\npython -m pytest -v "$@"\n', ".git/info/exclude": b"node_modules\n"}
+    script = task.scripts.tasks[task.name].run_script.replace("python -m pytest -v", RUNNER)
+    with changed_image(task.client, task.row.image, "true", files) as (image, _):
+        other = task.changed({"image": image}, run_script=script)
+        head = f"diff --git a/{RUNNER} b/{RUNNER}\n"
+        gone = f"{head}deleted file mode 100755\n--- a/{RUNNER}\n+++ /dev/null\n@@ -1,2 +0,0 @@\n"
+        gone += '-#!/bin/bash\n-python -m pytest -v "$@"\n'
+        moved = f"diff --git a/{RUNNER} b/x\nsimilarity index 100%\nrename from {RUNNER}\nrename to x\n"
+        assert (await other.judge(other.row.patch, tmp_path / "gold")).resolved == (True, True)
+        found = await other.judge(head + other_runner(other), tmp_path / "forged")
+        assert found.resolved == (True, False)
+        (flag,) = found.hardened.flags
+        assert flag.startswith(RUNNER)
+        for name, patch in {"gone": gone, "moved": moved}.items():
+            found = await other.judge(other.row.patch + patch, tmp_path / name)
+            assert found.resolved == (False, True), name
+
+
+async def test_links_and_modes_of_the_files_of_the_tests_stay(task: ProTask, tmp_path: Path) -> None:
+    solution = task.name.split("-")[1]
+    links = f"git checkout -q {solution}; ln -s /etc/hostname tests/link; ln -s gone tests/gone"
+    commit = "git add -A; git -c user.name=a -c user.email=a@example.org commit -qm x; git rev-parse HEAD >/new"
+    keep = f"git update-ref refs/heads/new HEAD; git checkout -q {task.row.base_commit}; cat /new"
+    script = task.scripts.tasks[task.name].run_script
+    script = script.replace("\n", "\n[ -L tests/link ] && [ -L tests/gone ] && [ -x tests/run.sh ] || exit 5\n", 1)
+    with changed_image(
+        task.client, task.row.image, f"{links}; printf 1 >tests/run.sh; chmod +x tests/run.sh; {commit}; {keep}", {}
+    ) as (
+        image,
+        new,
+    ):
+        command = f"git checkout {new} -- tests"
+        other = task.changed({"image": image, "before_repo_set_cmd": command}, run_script=script)
+        assert (await other.judge(other.row.patch, tmp_path)).resolved == (True, True)
+
+
+async def test_a_verdict_that_came_too_late_says_what_was_put_back(task: ProTask, tmp_path: Path) -> None:
+    slow = replace(task.changed(run_script="#!/bin/bash\nsleep 60\n"), timeout=5.0)
+    found = await slow.judge(task.row.patch + added("conftest.py", "import os"), tmp_path)
+    assert [flag.split(":")[0] for flag in found.hardened.flags] == ["conftest.py"]
+    assert found.official.script_seconds
+    assert found.hardened.script_seconds
 
 
 async def test_an_image_that_lacks_everything_is_no_failure_of_a_patch(task: ProTask, tmp_path: Path) -> None:

@@ -1,7 +1,11 @@
 """Processes that do not want to end."""
 
+import os
+
 from hostile.case import Case
 
+# What is looked for by name on this machine, whose containers' processes are seen too, is of these tests alone.
+_OURS = os.getpid()
 _DAEMON = (
     "python3 -c 'import os,time\nif os.fork()==0:\n os.setsid()\n if os.fork()==0:\n  time.sleep(9711)\n os._exit(0)'"
 )
@@ -25,25 +29,25 @@ CASES = [
     Case("a daemon without an environment", f"{_ENVIRONMENT_GONE} sleep 9709", exit=None, timeout=1, gone="9712"),
     Case(
         "a chain of processes that each start the next",
-        "f() { sleep 0.0511; ( f & ) ; }; f & sleep 9710",
+        f"f() {{ sleep 0.0511{_OURS}; ( f & ) ; }}; f & sleep 9710",
         exit=None,
         timeout=1,
         gone="sleep 9710",
-        then=("sleep 0.3; pgrep -fc 'sleep 0.051[1]' || true", "0"),
+        then=(f"sleep 0.3; pgrep -fc 'sleep 0.051[1]{_OURS}' || true", "0"),
     ),
     Case("a busy loop of the shell", "while :; do :; done", exit=None, timeout=1),
     Case("a busy loop in a trap", "trap 'while :; do :; done' EXIT; exit", exit=None, timeout=1),
     Case(
         "a server that shall stay",
-        "(sleep 9713 >/dev/null 2>&1 &); echo started",
+        f"(sleep 9713.{_OURS} >/dev/null 2>&1 &); echo started",
         says=("started",),
-        then=("pgrep -fc 'sleep 971[3]'; pkill -f 'sleep 971[3]'", "1"),
+        then=(f"pgrep -fc 'sleep 971[3].{_OURS}'; pkill -f 'sleep 971[3].{_OURS}'", "1"),
     ),
     Case(
         "a background process that holds the output",
-        "sleep 9714 & echo over",
+        f"sleep 9714.{_OURS} & echo over",
         says=("over",),
-        then=("pkill -f 'sleep 971[4]'; echo next", "next"),
+        then=(f"pkill -f 'sleep 971[4].{_OURS}'; echo next", "next"),
     ),
     Case(
         "every process there is",

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 from local_desk import ESCAPE, alive, assert_nothing_is_left_of_killed, begun
 
+from runners.local_channel import LocalChannel
 from runners.local_sandbox import LocalSandbox
+from runners.supervisor import Supervisor
 from tools.sandbox import SandboxError
 
 
@@ -30,6 +32,26 @@ def marker() -> str:
 
 async def shell(sandbox: LocalSandbox, command: str, timeout: float = 20.0) -> str:
     return (await sandbox.shell(command, timeout=timeout)).output.decode()
+
+
+async def test_a_stream_that_is_given_back_right_after_its_end_breaks_nothing(tmp_path: Path):
+    errors: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
+    supervisor = Supervisor.start(os.environ, [])
+    try:
+        for sent in (b"", b"x" * 1_000_000):
+            channel = await LocalChannel.start(
+                supervisor, ["sleep", "60"], os.environ, str(tmp_path), "", one_output=True
+            )
+            sending = asyncio.create_task(channel.send(sent))
+            await asyncio.sleep(0)
+            channel.end_of_input()
+            channel.release()
+            await asyncio.sleep(0.1)
+            await asyncio.wait_for(sending, 20)
+    finally:
+        await supervisor.close()
+    assert errors == []
 
 
 # -- deadlines

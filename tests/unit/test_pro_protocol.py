@@ -171,6 +171,34 @@ def test_configuration_and_tests_of_go_and_javascript_are_steering() -> None:
     assert found == dict.fromkeys(put_back, False) | {"package.json": True}
 
 
+def test_what_is_installed_in_the_repository_is_steering_but_where_the_solution_changes_it() -> None:
+    changes = [
+        Change(path, is_new=path.endswith("new.js"))
+        for path in ["node_modules/a/new.js", "web/node_modules/.bin/jest", "vendor/a/a.go", "vitest.workspace.ts"]
+    ]
+    other = [Change("web/vendor/chart.js", is_new=False), Change("src/vendor.go", is_new=False)]
+    task = Task(frozenset(), frozenset({"vendor/b/b.go"}), "", frozenset({"vendor"}))
+    found = {one.path: one.kept for one in pro_steering([*changes, *other], task, "go")}
+    assert found == dict.fromkeys([one.path for one in changes], False) | {"vendor/a/a.go": True}
+
+
+@pytest.mark.parametrize(
+    ("path", "language", "is_steering"),
+    [
+        ("queue.py", "python", True),
+        ("queue.py", "js", False),
+        ("types/index.ts", "ts", False),
+        ("spec/openapi.yaml", "js", False),
+        ("lib/ansible/plugins/test/core.py", "python", False),
+        ("spec/helper.js", "js", True),
+    ],
+)
+def test_only_what_can_steer_a_project_in_its_language_is_steering(path: str, language: str, is_steering: bool) -> None:
+    task = Task(frozenset(), frozenset(), "", frozenset({"lib"}))
+    change = Change(path, is_new=path.startswith(("queue", "types")))
+    assert bool(pro_steering([change], task, language)) == is_steering
+
+
 BEGIN = "============================= test session starts =============================="
 END = "========================= 1 failed, 3 passed, 2 rerun in 0.12s ========================="
 COLOURED_END = "\x1b[31m===== \x1b[31m1 failed\x1b[0m, \x1b[32m2 passed\x1b[0m in 61.00s (0:01:01)\x1b[0m =====\x1b[0m"
