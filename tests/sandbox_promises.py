@@ -221,7 +221,8 @@ class SandboxPromises(ShellPromises):
 
     async def test_a_process_in_the_background_goes_on(self, sandbox: Sandbox) -> None:
         await shell(sandbox, '(sleep 0.3; echo done > "$PWD/background") >/dev/null 2>&1 &')
-        assert await printed(sandbox, "sleep 0.6; cat background; rm background") == "done\n"
+        command = "until [ -s background ]; do sleep 0.1; done; cat background; rm background"
+        assert await printed(sandbox, command) == "done\n"
 
     # -- exec, apart from the shell
 

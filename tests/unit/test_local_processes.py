@@ -16,6 +16,9 @@ from runners.local_sandbox import LocalSandbox
 from runners.supervisor import Supervisor
 from tools.sandbox import SandboxError
 
+TICK = 0.05
+"""Seconds, more than the hundredth that the system rounds the beginning of a process to."""
+
 
 @pytest.fixture
 async def sandbox(tmp_path: Path) -> AsyncIterator[LocalSandbox]:
@@ -66,6 +69,7 @@ async def test_nothing_escapes_a_deadline(sandbox: LocalSandbox, marker: str):
 async def test_what_earlier_commands_left_lives_on_at_a_deadline(sandbox: LocalSandbox, marker: str):
     await shell(sandbox, f"{ESCAPE.format(marker)}; (setsid sleep {marker} &); sleep {marker} &")
     before = await begun(marker, 3)
+    await asyncio.sleep(TICK)
     assert (await sandbox.shell("sleep 60", timeout=0.3)).timed_out
     assert alive(marker) == before
 
