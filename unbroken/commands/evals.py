@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unbroken.commands import grade, images, options, records
+from unbroken.commands import grade, images, options, records, tasks
 from unbroken.commands.clean import clean
 from unbroken.commands.containers import PRESET_PARTS, Containers
 from unbroken.commands.option_groups import GroupedCommand, with_groups
@@ -135,6 +135,7 @@ application.command()(records.audit)
 application.command()(records.export)
 application.command()(clean)
 application.add_typer(images.application, name="images")
+application.add_typer(tasks.application, name="tasks")
 
 
 @dataclass(frozen=True)
