@@ -36,6 +36,7 @@ def run_facts(details: RunDetails) -> list[Fact]:
         ("open", f"{of.open} of {len(details.trials)} trials"),
         ("errors", wording.errors(of)),
     ]
+    facts += _broken_environments(details)
     if of.judged_errors:
         facts.append(("", f"{of.judged_errors} more ended in an error, but were judged, and are counted"))
     if details.manifest.backend:
@@ -101,6 +102,16 @@ def _hardened(details: RunDetails) -> Iterator[Fact]:
         if trial.resolved_officially_alone and trial.hardened:
             why = trial.hardened.detail or f"not all of its tests pass ({trial.hardened.status.replace('_', ' ')})"
             yield "", one_line(f"resolved officially alone: {_name(trial)}: {why}", 1_000)
+
+
+def _broken_environments(details: RunDetails) -> Iterator[Fact]:
+    """What is no fault of the work, and counts against it all the same."""
+    if not details.summary.score.broken_environments:
+        return
+    yield "environment", wording.broken_environments(details.summary.score)
+    for trial in details.trials:
+        if trial.broken_environment:
+            yield "", one_line(f"{_name(trial)}: {trial.broken_environment}", 500)
 
 
 def _flagged(trials: Sequence[TrialResult]) -> Iterator[Fact]:

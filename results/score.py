@@ -67,6 +67,11 @@ class TrialResult(Record):
         """The rules of these findings, each once."""
         return sorted({finding.rule for finding in self.findings})
 
+    @property
+    def broken_environment(self) -> str:
+        """What broke beneath the tests, so that the verdict says nothing about the work; empty where nothing did."""
+        return self.verdict.infrastructure if self.verdict is not None and not self.verdict.resolved else ""
+
     @computed_field
     @property
     def resolved_officially_alone(self) -> bool:
@@ -94,6 +99,8 @@ class Score(Record):
     """Trials that an error kept from a verdict: not in `n`."""
     judged_errors: int
     """Trials in `n` whose judged try ended in an error: what there was of their work was judged."""
+    broken_environments: int = 0
+    """Trials in `n` that count as not resolved since the environment of their tests broke, and again when repeated."""
     open: int
     bounds: Bounds | None
     """None when there is no error to allow for."""
@@ -168,6 +175,7 @@ def score(trials: Sequence[TrialResult], verifier: str = OFFICIAL) -> Score:
         interval=wilson_interval(resolved, resolved + failed),
         errors=errors,
         judged_errors=sum(trial.verdict is not None and trial.error is not None for trial in trials),
+        broken_environments=sum(trial.broken_environment != "" for trial in trials),
         open=states.count("open"),
         bounds=_bounds(resolved, failed, errors),
         steps=sum(trial.steps for trial in trials),

@@ -164,6 +164,8 @@ def verdict_words(trial: TrialResult) -> str:
         return "none (open)" if trial.state == "open" else "none"
     if trial.resolved_officially_alone:
         return "resolved officially alone"
+    if trial.broken_environment:
+        return f"{trial.state} (environment broke)"
     reason = "" if trial.verdict.status == "graded" else f" ({trial.verdict.status.replace('_', ' ')})"
     return trial.state + reason
 

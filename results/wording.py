@@ -143,6 +143,17 @@ def errors(score: Score) -> str:
     )
 
 
+def broken_environments(score: Score) -> str:
+    """A sentence on the trials that count as not resolved though nobody could know, and what they could make of it."""
+    number, resolved, n = score.broken_environments, score.resolved, score.n
+    without = f"{resolved}/{n - number} ({percent(resolved / (n - number))})" if n > number else "nothing"
+    return (
+        f"{number} counted as not resolved, as the protocol has it, though not the work but the environment of the "
+        f"tests failed: without {'it' if number == 1 else 'them'} the score would be {without}, and at most "
+        f"{percent((resolved + number) / n)}"
+    )
+
+
 _HAPPENINGS = {
     "call_in_reasoning": ("call", "recovered from thinking"),
     "call_in_content": ("call", "recovered from text"),

@@ -4,12 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from results.facts import run_facts
 from results.records.manifest import AgentDescription, BenchmarkDescription, Manifest
 from results.records.outcome import ErrorSource, Exit, Outcome, TimeSplit, TryEnd
 from results.records.usage import Usage
 from results.records.verdict import Verdict
 from results.run_directory import RunDirectory, TrialDirectory
 from results.score import Bounds, Score, TrialState, score, trial_result, trial_results
+from results.summary import describe, verdict_words
 
 USAGE = Usage(prompt_tokens=1000, cached_tokens=750, output_tokens=100, reasoning_tokens=60)
 TIME = TimeSplit(model=3.0, tools=2.0, harness=1.0)
@@ -41,7 +43,14 @@ def execute(
     )
 
 
-def judge(trial: TrialDirectory, *, resolved: bool, verifier: str = "official", try_number: int = 1) -> None:
+def judge(
+    trial: TrialDirectory,
+    *,
+    resolved: bool,
+    verifier: str = "official",
+    try_number: int = 1,
+    infrastructure: str = "",
+) -> None:
     trial.append_verdict(
         Verdict(
             number=trial.next_verdict_number(),
@@ -51,6 +60,7 @@ def judge(trial: TrialDirectory, *, resolved: bool, verifier: str = "official", 
             status="graded",
             reward=float(resolved),
             resolved=resolved,
+            infrastructure=infrastructure,
             started=1.0,
             ended=2.0,
         )
@@ -115,6 +125,22 @@ def test_an_error_whose_work_was_judged_counts_and_is_told(run: RunDirectory):
     judge(trial, resolved=False)
     scored = score_of(run)
     assert (scored.n, scored.errors, scored.judged_errors, scored.bounds) == (1, 0, 1, None)
+
+
+def test_a_broken_environment_counts_as_the_protocol_has_it_and_is_told_apart(run: RunDirectory):
+    for number, reason in enumerate(("", "network", "", "disk full"), start=1):
+        trial = run.trial(f"task-{number}", 1)
+        execute(trial)
+        judge(trial, resolved=number == 1, infrastructure=reason)
+    counted = score_of(run)
+    assert (counted.resolved, counted.n, counted.broken_environments) == (1, 4, 2)
+    facts = run_facts(describe(run))
+    begin = [name for name, _ in facts].index("environment")
+    assert "without them the score would be 1/2 (50.0%), and at most 75.0%" in facts[begin][1]
+    assert facts[begin + 1 : begin + 3] == [("", "task-2: network"), ("", "task-4: disk full")]
+    assert verdict_words(trial_result(run.trial("task-2", 1))) == "not resolved (environment broke)"
+    judge(run.trial("task-2", 1), resolved=False)  # judged anew, in a whole environment
+    assert score_of(run).broken_environments == 1
 
 
 def test_a_trial_is_open_until_its_last_try_has_come_to_something(run: RunDirectory):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from results.reliable_score import ReliableScore
     from results.run_directory import RunDirectory
     from results.summary import RunSummary
 
@@ -50,15 +51,21 @@ def show_command(
     trial: Annotated[
         str | None, typer.Option("--trial", metavar="TASK", help="Show only the trials of one task, in full.")
     ] = None,
+    tasks: Annotated[
+        Path | None,
+        typer.Option("--tasks", metavar="FILE", help="Also the score on the reliable tasks of `evals validate`."),
+    ] = None,
     runs: RunsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """One run: its score, what it took, every trial."""
     from results.run_directory import find_run
 
+    if trial is not None and tasks is not None:
+        raise typer.BadParameter("a single task has no score (--trial is given)", param_hint="--tasks")
     found = find_run(_runs_folder(runs), run)
     if trial is None:
-        _show_run(found, as_json=as_json)
+        _show_run(found, _reliable(found, tasks), as_json=as_json)
     else:
         _show_trials(found, trial, as_json=as_json)
 
@@ -89,18 +96,32 @@ def _summaries(folder: Path) -> "tuple[list[RunSummary], list[str]]":
     return summaries, damaged
 
 
-def _show_run(run: "RunDirectory", *, as_json: bool) -> None:
+def _reliable(run: "RunDirectory", file: Path | None) -> "ReliableScore | None":
+    from results.record_files import DamagedFileError
+    from results.reliable_score import ReliableScoreError, reliable_score
+
+    if file is None:
+        return None
+    try:
+        return reliable_score(run, file)
+    except (DamagedFileError, ReliableScoreError) as error:
+        raise typer.BadParameter(str(error), param_hint="--tasks") from error
+
+
+def _show_run(run: "RunDirectory", reliable: "ReliableScore | None", *, as_json: bool) -> None:
     from results.summary import describe
 
     details = describe(run)
     if as_json:
-        _print_json(details.model_dump(mode="json"))
+        on_reliable = {"reliable": reliable.model_dump(mode="json")} if reliable else {}
+        _print_json({**details.model_dump(mode="json"), **on_reliable})
         return
     from results.facts import run_facts
+    from results.reliable_score import reliable_facts
     from results.tables import new_console, print_facts, trial_table
 
     console = new_console()
-    print_facts(console, run_facts(details))
+    print_facts(console, [*run_facts(details), *(reliable_facts(reliable) if reliable else ())])
     console.print()
     console.print(trial_table(details.trials, with_model=details.manifest.backend is not None))
 
