@@ -17,6 +17,7 @@ from evals.janitor import Janitor
 from evals.session import describe_session
 from evals.swebench.dataset import AnyInstance
 from evals.swebench.judging import Judging
+from evals.swebench.predictions import MISSING
 from evals.swebench.verifier import Verifier
 from evals.trial import Harvest, Report, close_try, judge_all, not_judged
 from results.records.outcome import Outcome
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 _OF_JUDGING = ("image", "verifier", "cancelled")
 """Errors after which the work is there, and may be judged."""
-MISSING = "the predictions say nothing of this task"
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Runs in the spellings of others: swebench's predictions, SWE-bench Pro's, and a submission to the leaderboard.
+"""Runs in the spellings of others: swebench's predictions and logs, SWE-bench Pro's, a submission to the leaderboard.
 
 What is exported of a trial is the try that its official verdict judged, or else the last one that ended. A trial
 without a harvested patch is left out, and named: an empty patch in its place would be one that an agent made. Of
@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from evals.swebench.predictions import MISSING
 from evals.swebench.submission import Submission, write_submission
 from results.run_directory import RunDirectory, TrialDirectory
 from results.score import trial_result
@@ -20,6 +21,8 @@ from results.whole_files import write_whole
 
 GRADING_FILES = ("report.json", "test_output.txt", "eval.sh", "run_instance.log", "apply_output.txt")
 """Of the logs of a grading, those that a submission has; which there are depends on how far it came."""
+PREDICTIONS = "all_preds.jsonl"
+EVALUATION_LOGS = "logs/run_evaluation"
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -94,6 +97,9 @@ def export_submission(
     attempt. With `force` a folder is replaced as a whole, and only one that is such a submission. Raises ExportError,
     DamagedFileError.
     """
+    if "verifier_scripts_sha256" in run.manifest.sandbox:
+        message = "the leaderboard takes no runs of SWE-bench Pro, which has a spelling of its own: --format pro"
+        raise ExportError(message)
     submission = submission or Submission.of(run, model_name(run))
     exported = Exported()
     planned = [
@@ -101,10 +107,30 @@ def export_submission(
         for number, suffix in _attempts(run, attempt, "_attempt-")
     ]
     for _, folder in planned:
-        _require_replaceable(folder, force=force)
+        _require_replaceable(folder, ("metadata.yaml", PREDICTIONS), force=force)
     for number, folder in planned:
         works = list(_works(run, number, exported.remarks))
         _replace_folder(folder, lambda new, works=works: _fill(new, run, submission, works, exported.remarks))
+        exported.paths.append(folder)
+    return exported
+
+
+def export_evaluation(run: RunDirectory, out: Path, *, attempt: int | None = None, force: bool = False) -> Exported:
+    """Write what swebench's `run_evaluation` leaves, so that its own tools, such as `make_run_report`, count it.
+
+    That is `all_preds.jsonl` and, for each instance that was judged, a folder of logs,
+    `logs/run_evaluation/<run>/<model>/<instance>/`. Several attempts give a folder each. Raises ExportError,
+    DamagedFileError.
+    """
+    exported = Exported()
+    planned = [
+        (number, out.with_name(f"{out.name}{suffix}")) for number, suffix in _attempts(run, attempt, "_attempt-")
+    ]
+    for _, folder in planned:
+        _require_replaceable(folder, (PREDICTIONS, EVALUATION_LOGS), force=force)
+    for number, folder in planned:
+        works = list(_works(run, number, exported.remarks))
+        _replace_folder(folder, lambda new, works=works: _fill_evaluation(new, run, works, exported.remarks))
         exported.paths.append(folder)
     return exported
 
@@ -171,7 +197,7 @@ def _work(trial: TrialDirectory) -> Work | None:
     result = trial_result(trial)
     number = result.verdict.try_number if result.verdict else result.try_number
     found = next((one for one in trial.tries() if one.number == number), None)
-    if found is None or not found.patch_path.is_file():
+    if found is None or not found.patch_path.is_file() or result.detail == MISSING:
         return None
     grading = trial.path / "verdicts" / str(result.verdict.number) if result.verdict else None
     return Work(
@@ -194,37 +220,52 @@ def _patch_text(work: Work, remarks: list[str]) -> str:
 def _fill(folder: Path, run: RunDirectory, submission: Submission, works: Sequence[Work], remarks: list[str]) -> None:
     write_submission(folder, run, submission, resolved=sum(one.resolved for one in works), patches=len(works))
     predictions = predictions_text(works, submission.model, remarks)
-    (folder / "all_preds.jsonl").write_text(predictions, "utf-8")
+    (folder / PREDICTIONS).write_text(predictions, "utf-8")
+    (folder / "trajs").mkdir()
     for work in works:
-        if _SAFE.fullmatch(work.task_id) is None:
-            message = f"{work.task_id!r} cannot be the name of a folder, as the layout wants it"
-            raise ExportError(message)
-        _copy_work(folder, work)
+        _copy_logs(folder / "logs" / _folder_name(work), work)
+        if work.trajectory.is_file():
+            shutil.copyfile(work.trajectory, folder / "trajs" / f"{work.task_id}.jsonl")
     ungraded = [one.task_id for one in works if one.grading is None]
     if ungraded:
         remarks.append(f"{len(ungraded)} tasks have no official verdict, and so no report: {', '.join(ungraded[:10])}")
 
 
-def _copy_work(folder: Path, work: Work) -> None:
-    logs = folder / "logs" / work.task_id
+def _fill_evaluation(folder: Path, run: RunDirectory, works: Sequence[Work], remarks: list[str]) -> None:
+    model = model_name(run)
+    (folder / PREDICTIONS).write_text(predictions_text(works, model, remarks), "utf-8")
+    logs = folder / EVALUATION_LOGS / run.manifest.run_id / model.replace("/", "__")
+    logs.mkdir(parents=True)
+    for work in works:
+        if work.grading is not None and work.patch.strip():
+            _copy_logs(logs / _folder_name(work), work)
+
+
+def _folder_name(work: Work) -> str:
+    if _SAFE.fullmatch(work.task_id) is None:
+        message = f"{work.task_id!r} cannot be the name of a folder, as the layout wants it"
+        raise ExportError(message)
+    return work.task_id
+
+
+def _copy_logs(logs: Path, work: Work) -> None:
     logs.mkdir(parents=True)
     (logs / "patch.diff").write_bytes(work.patch)
     for name in GRADING_FILES if work.grading is not None else ():
         assert work.grading is not None
         if (work.grading / name).is_file():
             shutil.copyfile(work.grading / name, logs / name)
-    if work.trajectory.is_file():
-        shutil.copyfile(work.trajectory, folder / "trajs" / f"{work.task_id}.jsonl")
 
 
-def _require_replaceable(folder: Path, *, force: bool) -> None:
+def _require_replaceable(folder: Path, marks: Sequence[str], *, force: bool) -> None:
+    """Raise ExportError for what is there already, unless it is to be replaced and has the `marks` of its kind."""
     if not folder.exists():
         return
     if not force:
         message = f"{folder} is there already: choose another place, or --force to replace it"
         raise ExportError(message)
-    if not (folder / "metadata.yaml").is_file() or not (folder / "all_preds.jsonl").is_file():
-        message = f"{folder} is no submission, so it is not replaced"
+    if not all((folder / mark).exists() for mark in marks):
+        message = f"{folder} is no export of this kind (it lacks {' or '.join(marks)}), so it is not replaced"
         raise ExportError(message)
 
 
@@ -234,8 +275,7 @@ def _replace_folder(folder: Path, fill: Callable[[Path], None]) -> None:
     mark = secrets.token_hex(4)
     new, old = (folder.with_name(f".{folder.name}.{kind}-{mark}") for kind in ("new", "old"))
     try:
-        (new / "trajs").mkdir(parents=True)
-        (new / "logs").mkdir()
+        new.mkdir()
         fill(new)
         if folder.exists():
             folder.rename(old)

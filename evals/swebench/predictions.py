@@ -6,7 +6,7 @@ denominator is always the dataset: what a file leaves out is missing, and counts
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -15,6 +15,8 @@ from typing import Any, Generic, cast
 from evals.swebench.dataset import Dataset
 from evals.swebench.rows import AnyRow
 
+MISSING = "the predictions say nothing of this task"
+"""What the record of a task says that counts as not resolved for want of a prediction."""
 _SHOWN_IDS = 5
 _PATCH_KEYS = ("model_patch", "patch")
 _MODEL_KEYS = ("model_name_or_path", "prefix", "model")
@@ -38,6 +40,8 @@ class Paired(Generic[AnyRow]):
     """A dataset's rows in their order, each with what was predicted for it."""
 
     rows: Sequence[tuple[AnyRow, Prediction | None]]
+    not_selected: Sequence[str] = ()
+    """The ids of predictions for tasks that nobody asked for."""
 
     @property
     def missing(self) -> list[str]:
@@ -63,12 +67,19 @@ def read_predictions(path: Path) -> dict[str, Prediction]:
     return found
 
 
-def pair(dataset: Dataset[AnyRow], predictions: Mapping[str, Prediction]) -> Paired[AnyRow]:
-    """Every row of `dataset` with its prediction. Raises PredictionsError for ids that the dataset does not have."""
-    ids = [row.instance_id for row in dataset.rows]
-    if unknown := sorted(set(predictions).difference(ids)):
-        raise PredictionsError(_explain_unknown(unknown, ids, dataset.source))
-    return Paired([(row, predictions.get(row.instance_id)) for row in dataset.rows])
+def pair(
+    selected: Dataset[AnyRow], predictions: Mapping[str, Prediction], known: Collection[str] | None = None
+) -> Paired[AnyRow]:
+    """Every row that was selected with its prediction.
+
+    `known` are the ids of the whole dataset, where more than was selected. Raises PredictionsError for predictions of
+    tasks that are in neither.
+    """
+    ids = [row.instance_id for row in selected.rows]
+    others = set(predictions).difference(ids)
+    if unknown := sorted(others.difference(known or ())):
+        raise PredictionsError(_explain_unknown(unknown, [*dict.fromkeys([*ids, *(known or ())])], selected.source))
+    return Paired([(row, predictions.get(row.instance_id)) for row in selected.rows], sorted(others))
 
 
 def _entries(path: Path) -> Iterator[tuple[str, Any]]:

@@ -4,6 +4,7 @@ The fields are those of SWE-bench/experiments (its `checklist.md` and the submis
 say is left empty there, and the README says so.
 """
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,8 +12,9 @@ from pathlib import Path
 from results.run_directory import RunDirectory
 from results.statistics import wilson_interval
 
-_SPLITS = {"lite": "lite", "verified": "verified", "multilingual": "multilingual", "multimodal": "multimodal"}
+_SPLITS = ("lite", "verified", "multilingual", "multimodal")
 _FULL = "test"
+_WORD = re.compile(r"[a-z]+")
 
 _SCRIPTED = ", scripted: this says nothing about any model"
 _README = """# {name}
@@ -57,15 +59,20 @@ class Submission:
     @classmethod
     def of(cls, run: RunDirectory, model: str) -> "Submission":
         """What a run says of itself: its benchmark, the day of its first start (UTC), its model."""
-        benchmark = f"{run.manifest.benchmark.name} {run.manifest.benchmark.source}".lower()
-        split = next((folder for name, folder in _SPLITS.items() if name in benchmark), _FULL)
-        return cls(model, f"Unbroken + {model.rpartition('/')[2]}", split, _first_day(run))
+        return cls(model, f"Unbroken + {model.rpartition('/')[2]}", split_of(run), _first_day(run))
 
     @property
     def folder(self) -> str:
         """`20261130_unbroken_org__model`."""
         safe = "".join(one if one.isalnum() or one in "._-" else "-" for one in self.model.replace("/", "__"))
         return f"{self.date}_unbroken_{safe}"
+
+
+def split_of(run: RunDirectory) -> str:
+    """The leaderboard's folder for the dataset of a run, by the words of the dataset's name or of its file's."""
+    benchmark = run.manifest.benchmark
+    words = _WORD.findall(f"{benchmark.name} {Path(benchmark.source).stem}".lower())
+    return next((split for split in _SPLITS if split in words), _FULL)
 
 
 def write_submission(folder: Path, run: RunDirectory, submission: Submission, *, resolved: int, patches: int) -> None:

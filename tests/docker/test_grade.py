@@ -2,16 +2,21 @@
 
 import json
 import secrets
+import signal
+import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from docker import DockerClient
-from real_things import VENV, Console
+from docker.errors import NotFound
+from real_things import PATIENCE, VENV, Console, end
 
 from evals.swebench.dataset import Row
 from results.run_directory import list_runs
 from results.score import score, trial_results
+from runners.docker_engine import TRIAL_LABEL
 
 EVALS = str(VENV / "bin" / "evals")
 UNAPPLIABLE = "diff --git a/no.py b/no.py\n--- a/no.py\n+++ b/no.py\n@@ -1 +1 @@\n-not there\n+nor here\n"
@@ -152,3 +157,40 @@ def test_tests_have_the_network_that_is_asked_for_and_keep_it(
         log = (trial.verdict_files(number) / "test_output.txt").read_text("utf-8")
         assert " lo:" in log
         assert ("eth0:" in log) == (network == "bridge")
+
+
+def test_a_signal_ends_it_as_an_interrupt_does_and_keeps_what_was_judged(
+    console: Console, client: DockerClient, demo_rows: dict[str, Row], tmp_path: Path
+) -> None:
+    good, runs = demo_rows["lapse"], tmp_path / "runs"
+    dataset, predictions = tmp_path / "rows.json", tmp_path / "preds.json"
+    slow = good.model_dump(mode="json") | {"instance_id": "demo__slow-1", "eval_script": "sleep 600\n"}
+    dataset.write_text(json.dumps([good.model_dump(mode="json"), slow]), "utf-8")
+    said = [{"instance_id": name, "model_patch": good.patch} for name in (good.instance_id, "demo__slow-1")]
+    predictions.write_text(json.dumps(said), "utf-8")
+    command = ["grade", "--predictions", str(predictions), "--dataset", str(dataset), "--runs", str(runs)]
+    process = subprocess.Popen(
+        [EVALS, *command, "--verifications", "1", "--verdicts", "official"],
+        env=console.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    deadline = time.monotonic() + PATIENCE
+    containers: Any = client.containers
+    while not (found := containers.list(filters={"label": f"{TRIAL_LABEL}=demo__slow-1"}, ignore_removed=True)):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    done = end(process, signal.SIGTERM)
+    assert done.code == 130
+    assert "what was judged until then is recorded" in done.err
+    assert not any(is_there(client, container.id) for container in found)
+    (run,) = list_runs(runs).found
+    states = {result.task_id: (result.state, result.error) for result in trial_results(run)}
+    assert states == {good.instance_id: ("resolved", None), "demo__slow-1": ("error", "cancelled")}
+
+
+def is_there(client: DockerClient, identifier: str) -> bool:
+    containers: Any = client.containers
+    try:
+        containers.get(identifier)
+    except NotFound:
+        return False
+    return True

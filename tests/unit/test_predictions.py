@@ -100,6 +100,14 @@ def test_the_denominator_is_the_dataset() -> None:
     assert paired.missing == ["a", "c"]
 
 
+def test_predictions_for_tasks_that_were_not_selected_are_left_out_and_told() -> None:
+    predictions = {name: Prediction(name, b"x", None) for name in ("a", "c")}
+    paired = pair(dataset("a", "b"), predictions, {"a", "b", "c"})
+    assert (paired.missing, paired.not_selected) == (["b"], ["c"])
+    with pytest.raises(PredictionsError, match="does not have: 'z'"):
+        pair(dataset("a", "b"), {**predictions, "z": Prediction("z", b"x", None)}, {"a", "b", "c"})
+
+
 def test_ids_that_the_dataset_does_not_have_are_listed_with_what_was_meant() -> None:
     wrong = {one: Prediction(one, b"", None) for one in ("django__django-1100", *(f"zz-{n}" for n in range(7)))}
     with pytest.raises(PredictionsError) as caught:

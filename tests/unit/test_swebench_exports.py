@@ -2,14 +2,17 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from evals.swebench.exports import ExportError, export_predictions, export_pro, export_submission
-from evals.swebench.predictions import read_predictions
+from evals.swebench.exports import ExportError, export_evaluation, export_predictions, export_pro, export_submission
+from evals.swebench.predictions import MISSING, read_predictions
+from evals.swebench.submission import Submission
 from results.records.events import BackendDescription
 from results.records.manifest import AgentDescription, BenchmarkDescription, Manifest, SessionRecord
 from results.records.outcome import Outcome, TryEnd
@@ -20,17 +23,17 @@ TASKS = ["org__one-1", "org__two-2", "org__three-3"]
 PATCH = "diff --git a/ü b/ü\r\n+x\n".encode()
 
 
-def run_in(folder: Path, attempts: int = 1) -> RunDirectory:
+def run_in(folder: Path, attempts: int = 1, **changes: Any) -> RunDirectory:
     """A run with sessions and nothing done."""
     backend = BackendDescription(base_url="http://127.0.0.1:1/v1", model="org/Model-3B", dialect="generic")
     benchmark = BenchmarkDescription(
         name="swebench", source="SWE-bench/SWE-bench_Verified", revision="abc", content_sha256="0" * 64, task_ids=TASKS
     )
+    settings: dict[str, Any] = {"benchmark": benchmark, "attempts": attempts, "backend": backend, **changes}
     run = RunDirectory.create(
         folder,
         Manifest(
-            run_id="20261130-160000-x-1", benchmark=benchmark, attempts=attempts, backend=backend,
-            agent=AgentDescription(name="default"), harness_version="0.1.0",
+            run_id="20261130-160000-x-1", agent=AgentDescription(name="default"), harness_version="0.1.0", **settings,
         ),
     )  # fmt: skip
     run.append_session(SessionRecord(started=1796040000, manifest_sha256="0", machine="m", python="3", concurrency=1))
@@ -101,6 +104,70 @@ def test_a_patch_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
     assert lines(tmp_path / "p.jsonl")[0]["model_patch"] == "+caf\ufffd\n"
     assert len(exported.remarks) == 3
     assert exported.remarks[0].startswith(f"the patch of {TASKS[0]} is not UTF-8")
+
+
+def test_a_task_that_nobody_predicted_is_no_empty_patch(tmp_path: Path) -> None:
+    run = run_in(tmp_path / "runs")
+    work_on(run, TASKS[0], b"", resolved=False)
+    one = run.trial(TASKS[1], 1).start_try()
+    one.write_patch(b"")
+    missing = Outcome(exit="submitted", detail=MISSING)
+    one.write_end(TryEnd(task_id=TASKS[1], attempt=1, number=1, outcome=missing, started=1, ended=2))
+    exported = export_predictions(run, tmp_path / "p.jsonl")
+    assert [line["instance_id"] for line in lines(tmp_path / "p.jsonl")] == [TASKS[0]]
+    assert exported.remarks == [f"attempt 1: 2 tasks have no patch and are left out: {TASKS[1]}, {TASKS[2]}"]
+
+
+REPORT = """
+import json, sys
+from pathlib import Path
+from swebench.harness.reporting import make_run_report
+predictions = {one["instance_id"]: one for one in map(json.loads, Path("all_preds.jsonl").read_text().splitlines())}
+make_run_report(predictions, [{"instance_id": task} for task in json.loads(sys.argv[1])], sys.argv[2])
+"""
+
+
+def test_swebench_counts_what_was_exported_as_its_own_logs(tmp_path: Path) -> None:
+    run = run_in(tmp_path / "runs")
+    work_on(run, TASKS[0], PATCH, resolved=True)
+    work_on(run, TASKS[1], PATCH, resolved=False)
+    folder = tmp_path / "evaluation"
+    assert export_evaluation(run, folder).paths == [folder]
+    arguments = [json.dumps([*TASKS, "org__four-4"]), run.manifest.run_id]
+    subprocess.run([sys.executable, "-c", REPORT, *arguments], cwd=folder, check=True, capture_output=True)
+    report = json.loads((folder / f"org__Model-3B.{run.manifest.run_id}.json").read_text())
+    assert (report["resolved_ids"], report["unresolved_ids"]) == ([TASKS[0]], [TASKS[1]])
+    assert (report["error_ids"], report["incomplete_ids"]) == ([], ["org__four-4", TASKS[2]])
+    assert report["total_instances"] == 4
+    one = Path("logs/run_evaluation", run.manifest.run_id, "org__Model-3B", TASKS[0])
+    assert {str(one / name) for name in ("patch.diff", "report.json", "test_output.txt", "eval.sh")} <= set(
+        files_below(folder)
+    )
+    with pytest.raises(ExportError, match="--force to replace it"):
+        export_evaluation(run, folder)
+    assert export_evaluation(run, folder, force=True).paths == [folder]
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "split"),
+    [
+        ("swebench:verified", "SWE-bench/SWE-bench_Verified", "verified"),
+        ("swebench:rows", "/data/lite/elite.jsonl", "test"),
+        ("swebench:rows", "/data/x/swebench_lite.parquet", "lite"),
+        ("swebench:full", "SWE-bench/SWE-bench", "test"),
+        ("swebench:multilingual", "SWE-bench/SWE-bench_Multilingual", "multilingual"),
+    ],
+)
+def test_the_folder_of_a_submission_is_that_of_its_dataset(tmp_path: Path, name: str, source: str, split: str) -> None:
+    benchmark = BenchmarkDescription(name=name, source=source, content_sha256="0" * 64, task_ids=TASKS)
+    run = run_in(tmp_path / "runs", benchmark=benchmark)
+    assert Submission.of(run, "m").split == split
+
+
+def test_the_leaderboard_takes_no_run_of_pro(tmp_path: Path) -> None:
+    run = run_in(tmp_path / "runs", sandbox={"verifier_scripts_sha256": "0"})
+    with pytest.raises(ExportError, match="--format pro"):
+        export_submission(run, tmp_path / "out")
 
 
 def test_each_attempt_gets_a_file_of_its_own(tmp_path: Path) -> None:
@@ -199,6 +266,6 @@ def test_a_submission_is_replaced_as_a_whole_and_only_when_it_is_one(tmp_path: P
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
     shutil.rmtree(folder)
     (folder / "precious").mkdir(parents=True)
-    with pytest.raises(ExportError, match="is no submission, so it is not replaced"):
+    with pytest.raises(ExportError, match="so it is not replaced"):
         export_submission(run, tmp_path, force=True)
     assert (folder / "precious").is_dir()

@@ -1,8 +1,8 @@
 """`evals grade`, `evals regrade` and `evals validate`: verdicts on patches that are there already."""
 
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from results.records.verdict import Verdict
     from results.run_directory import RunDirectory, TrialDirectory
 
-DONE, ERROR = 0, 1
+DONE, ERROR, INTERRUPTED = 0, 1, 130
 _NAMED = 5
+T = TypeVar("T")
 AtOnce = Annotated[int, typer.Option("--verifications", min=1, help="Patches that are judged at the same time.")]
 Tries = Annotated[int, typer.Option(min=1, metavar="N", help="Tries at a verdict, the first included.")]
 
@@ -46,19 +47,19 @@ def grade(
 ) -> None:
     """Judge the predictions of any tool, and record them as a run. A task without one counts as not resolved.
 
-    Exit: 0 every task has a verdict, 1 some have none, 2 usage.
+    Exit: 0 every task has a verdict, 1 some have none, 2 usage, 130 interrupted.
     """
-    import asyncio
-
     from evals.grade import grade as grade_predictions
     from evals.manifest import make_manifest
     from evals.swebench.predictions import pair, read_predictions
     from results.run_directory import RunDirectory, new_run_id
     from runners.sandbox_options import SandboxOptions
 
-    selected = tasks.load(dataset, _tell)
+    whole, selected = tasks.load_both(dataset, _tell)
     found = read_predictions(predictions)
-    paired = pair(selected, found)
+    paired = pair(selected, found, {row.instance_id for row in whole.rows})
+    if paired.not_selected:
+        _tell(f"left out: {len(paired.not_selected)} predictions for tasks that are not selected")
     judging = verification.asked(selected)
     who = next((one.model for one in found.values() if one.model), None) or predictions.stem
     label = f"swebench:{selected.name}-{who.rpartition('/')[2]}"
@@ -69,7 +70,7 @@ def grade(
     typer.echo(f"run {manifest.run_id}: {len(selected.rows)} tasks, {len(paired.missing)} of them without a prediction")
     works = [(row, prediction.patch if prediction else None) for row, prediction in paired.rows]
     progress = _Progress(len(works))
-    result = asyncio.run(grade_predictions(run, works, judging, progress, at_once=verifications, tries=tries))
+    result = _carried_out(grade_predictions(run, works, judging, progress, at_once=verifications, tries=tries))
     raise typer.Exit(_told(result))
 
 
@@ -89,10 +90,8 @@ def regrade(
 ) -> None:
     """Judge the patches of a run once more. Every trial gets another verdict; those that it has stay.
 
-    Exit: 0 every patch has a new verdict, 1 some have none, 2 usage.
+    Exit: 0 every patch has a new verdict, 1 some have none, 2 usage, 130 interrupted.
     """
-    import asyncio
-
     from evals.grade import regrade as regrade_run
     from results.run_directory import find_run
 
@@ -101,7 +100,7 @@ def regrade(
     judging = _judging_of(found, loaded, pro_scripts)
     rows = {row.instance_id: row for row in loaded.rows}
     progress = _Progress(len(found.trials()))
-    result = asyncio.run(regrade_run(found, rows, judging, progress, at_once=verifications, tries=tries))
+    result = _carried_out(regrade_run(found, rows, judging, progress, at_once=verifications, tries=tries))
     raise typer.Exit(_told(result))
 
 
@@ -118,10 +117,8 @@ def validate(
 ) -> None:
     """Find the tasks that can be believed: gold is always resolved, and nothing at all never.
 
-    Exit: 0 all are reliable, 1 some are not, 2 usage.
+    Exit: 0 all are reliable, 1 some are not, 2 usage, 130 interrupted.
     """
-    import asyncio
-
     from evals.validate import ValidationSettings
     from evals.validate import validate as validate_tasks
     from results.record_files import encode
@@ -135,10 +132,29 @@ def validate(
         raise typer.BadParameter(message, param_hint="--output")
     selected = tasks.load(dataset, _tell)
     settings = ValidationSettings(repeat, verifications, containers.judging(selected))
-    found = asyncio.run(validate_tasks(selected, settings, _tell_reliability))
+    found = _carried_out(validate_tasks(selected, settings, _tell_reliability))
     write_whole(output, encode(found, indent=2) + b"\n")
     typer.echo(f"{len(found.tasks)} of {len(found.found)} tasks are reliable: {output}")
     raise typer.Exit(DONE if len(found.tasks) == len(found.found) else ERROR)
+
+
+def _carried_out(work: Coroutine[Any, Any, T]) -> T:
+    """Wait for `work`, which a signal ends as Ctrl-C does: it cleans up, and what was judged is recorded."""
+    import asyncio
+
+    from agent.interrupts import cancelled_by_signals
+
+    async def watched() -> T:
+        task = asyncio.current_task()
+        assert task is not None
+        with cancelled_by_signals(task):
+            return await work
+
+    try:
+        return asyncio.run(watched())
+    except asyncio.CancelledError:
+        _tell("interrupted: what was judged until then is recorded")
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def _tell_reliability(found: "TaskReliability") -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 FLAGGED = 1
 Run = Annotated[str, typer.Argument(metavar="RUN", help="An id, its beginning or end, or the path of a folder.")]
-Format = Literal["predictions", "submission", "pro"]
+Format = Literal["predictions", "submission", "evaluation", "pro"]
 
 
 def audit(
@@ -47,12 +47,15 @@ def audit(
 def export(
     run: Run,
     *,
-    output: Annotated[Path, typer.Option(help="The file; for a submission the folder that it comes into.")],
+    output: Annotated[
+        Path, typer.Option(help="The file; for evaluation the folder, for a submission the one that it comes into.")
+    ],
     layout: Annotated[
         Format,
         typer.Option(
             "--format",
-            help="predictions: swebench's all_preds.jsonl; submission: the leaderboard's folder; pro: Pro's.",
+            help="predictions: swebench's all_preds.jsonl; submission: the leaderboard's folder; evaluation: the logs "
+            "of swebench's run_evaluation; pro: Pro's.",
         ),
     ] = "predictions",
     attempt: Annotated[
@@ -73,13 +76,15 @@ def export(
 
 
 def _export(run: "RunDirectory", output: Path, layout: Format, attempt: int | None, *, force: bool) -> "Exported":
-    from evals.swebench.exports import export_predictions, export_pro, export_submission
+    from evals.swebench.exports import export_evaluation, export_predictions, export_pro, export_submission
 
     match layout:
         case "predictions":
             return export_predictions(run, output, attempt=attempt, force=force)
         case "submission":
             return export_submission(run, output, attempt=attempt, force=force)
+        case "evaluation":
+            return export_evaluation(run, output, attempt=attempt, force=force)
         case "pro":
             return export_pro(run, output, attempt=attempt, force=force)
 

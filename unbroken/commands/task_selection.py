@@ -72,10 +72,15 @@ class TaskSelection:
 
         Raises DatasetError, or a usage error for a value that says nothing.
         """
+        return self.load_both(dataset, tell)[1]
+
+    def load_both(self, dataset: str, tell: Callable[[str], None]) -> "tuple[Dataset[Any], Dataset[Any]]":
+        """The whole of `dataset`, and what was asked for of it. Raises as `load`."""
         from evals.swebench.dataset import load_dataset
 
         selection = self.selection()  # before anything is fetched
-        return load_dataset(dataset, tell=tell, complete_from=self.complete_from).selected(selection)
+        whole = load_dataset(dataset, tell=tell, complete_from=self.complete_from)
+        return whole, whole.selected(selection)
 
     def selection(self) -> "Selection":
         """What was asked for. Raises a usage error that names the option."""
