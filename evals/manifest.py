@@ -32,6 +32,7 @@ def make_manifest(
             revision=dataset.revision,
             content_sha256=dataset.content_sha256(),
             task_ids=[row.instance_id for row in dataset.rows],
+            completed_from=dataset.completed_from,
         ),
         attempts=attempts,
         agent=_model_agent(model) if model else AgentDescription(name=agent if isinstance(agent, str) else agent.name),

@@ -27,6 +27,8 @@ class Dataset(Generic[AnyRow]):
     revision: str | None
     """The commit of the Hub that was really used; None for a file."""
     rows: Sequence[AnyRow]
+    completed_from: str | None = None
+    """Where rows of swebench 4.x have their missing columns from, as `load_dataset` takes it."""
 
     @property
     def kind(self) -> Kind:
@@ -74,14 +76,16 @@ def load_dataset(
     lack from the dataset `complete_from`. Which kind of rows came is in `Dataset.kind`. Raises DatasetError.
     """
     records, revision = _records(source, tell)
+    lender = None
     if complete_from:
         newer = load_dataset(complete_from, tell=tell).of(Row)
         records = completed(records, newer.rows, complete_from)
+        lender = f"{newer.source}@{newer.revision}" if newer.revision else newer.source
     rows = [instance(record, number, source) for number, record in enumerate(records, 1)]
     _check(rows, source)
     _tell_images(records, rows, tell)
     is_file = isinstance(locate(source), Path)
-    return Dataset(source if is_file else source.partition("@")[0], revision, rows)
+    return Dataset(source if is_file else source.partition("@")[0], revision, rows, lender)
 
 
 def _records(source: str, tell: Callable[[str], None]) -> tuple[list[Any], str | None]:

@@ -22,6 +22,8 @@ class BenchmarkDescription(Record):
     content_sha256: str
     """The hash of the selected tasks, in their order."""
     task_ids: list[str]
+    completed_from: str | None = None
+    """The dataset that lent columns to rows of an older one."""
 
 
 class LimitsDescription(Record):

@@ -14,6 +14,7 @@ from docker.errors import NotFound
 from real_things import PATIENCE, VENV, Console, end
 
 from evals.swebench.dataset import Row
+from evals.swebench.rows import V5_COLUMNS
 from results.run_directory import list_runs
 from results.score import score, trial_results
 from runners.docker_engine import TRIAL_LABEL
@@ -83,6 +84,21 @@ def test_a_sample_is_judged_again_in_its_own_order(console: Console, demo_rows: 
     again = console.run([EVALS, "regrade", run.manifest.run_id, "--runs", str(runs)])
     assert again.code == 0, again.err
     assert all(len(trial.verdicts()) == 4 for trial in run.trials())
+
+
+def test_rows_that_borrowed_columns_are_judged_again(
+    console: Console, demo_rows: dict[str, Row], tmp_path: Path
+) -> None:
+    runs, older, newer, predictions = (tmp_path / name for name in ("runs", "old.json", "new.json", "preds.json"))
+    row = demo_rows["lapse"].model_dump(mode="json")
+    newer.write_text(json.dumps([row]), "utf-8")
+    older.write_text(json.dumps([{key: row[key] for key in row if key not in V5_COLUMNS}]), "utf-8")
+    predictions.write_text(json.dumps([{"instance_id": row["instance_id"], "model_patch": ""}]), "utf-8")
+    command = [EVALS, "grade", "--predictions", str(predictions), "--dataset", str(older), "--runs", str(runs)]
+    assert console.run([*command, "--complete-from", str(newer)]).code == 0
+    (run,) = list_runs(runs).found
+    again = console.run([EVALS, "regrade", run.manifest.run_id, "--runs", str(runs)])
+    assert again.code == 0, again.err
 
 
 def test_an_image_that_cannot_be_had_costs_its_own_task_alone(

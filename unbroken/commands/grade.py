@@ -197,7 +197,8 @@ def _dataset_of(run: "RunDirectory", dataset: str | None) -> "Dataset[Any]":
 
         return Dataset("evals/demo", None, [Row.model_validate(row) for row in load_rows()])
     place = dataset or (f"{benchmark.source}@{benchmark.revision}" if benchmark.revision else benchmark.source)
-    selected = load_dataset(place, tell=_tell).selected(Selection(ids=benchmark.task_ids))
+    whole = load_dataset(place, tell=_tell, complete_from=benchmark.completed_from)
+    selected = whole.selected(Selection(ids=benchmark.task_ids))
     order = {task: number for number, task in enumerate(benchmark.task_ids)}  # that of a sample is its own
     loaded = dataclasses.replace(selected, rows=sorted(selected.rows, key=lambda row: order[row.instance_id]))
     if loaded.content_sha256() != benchmark.content_sha256:
