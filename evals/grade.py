@@ -19,7 +19,7 @@ from evals.swebench.dataset import AnyInstance
 from evals.swebench.judging import Judging
 from evals.swebench.predictions import MISSING
 from evals.swebench.verifier import Verifier
-from evals.trial import Harvest, Report, close_try, judge_all, not_judged
+from evals.trial import Harvest, Report, Retrying, close_try, judge_all, not_judged
 from results.records.outcome import Outcome
 from results.records.verdict import Verdict
 from results.run_directory import RunDirectory, TrialDirectory, TryDirectory
@@ -83,13 +83,9 @@ class _Grading:
         except SandboxError as error:
             return harvest, work.outcome.model_copy(update={"error": "sandbox", "detail": str(error)}), []
         harvest = Harvest(work.outcome, work.patch, image_id, harvest.started)
-        chances = iter(range(self.tries - 1))
-
-        async def again() -> bool:
-            return next(chances, None) is not None and await self.engine.answers()
-
+        retrying = Retrying(self.tries, self.engine.answers)
         found: list[Verdict] = []
-        outcome = await judge_all(self.verifiers, work.row, work.trial, work.directory, harvest, again, found)
+        outcome = await judge_all(self.verifiers, work.row, work.trial, work.directory, harvest, retrying, found)
         return harvest, outcome, found
 
 

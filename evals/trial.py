@@ -131,8 +131,13 @@ class Harvest:
         return self.patch is not None and self.outcome.error is None
 
 
-Again = Callable[[], Awaitable[bool]]
-"""Asked after an error, and waits where waiting may help: whether to go at it once more."""
+@dataclass(frozen=True)
+class Retrying:
+    """How often each verifier may go at a work, the first time included, while the judging itself fails."""
+
+    tries: int
+    may_go_on: Callable[[], Awaitable[bool]]
+    """Asked after a failure, and waits where waiting may help."""
 
 
 async def judge(
@@ -141,13 +146,13 @@ async def judge(
     trial: TrialDirectory,
     directory: TryDirectory,
     harvest: Harvest,
-    again: Again,
+    retrying: Retrying,
 ) -> list[Verdict]:
     """Append the verdicts on a try, and close the try. None where there is nothing to judge, or no judge."""
     outcome, found = harvest.outcome, list[Verdict]()
     if harvest.can_be_judged:
         try:
-            outcome = await judge_all(verifiers, row, trial, directory, harvest, again, found)
+            outcome = await judge_all(verifiers, row, trial, directory, harvest, retrying, found)
         except asyncio.CancelledError:
             outcome = not_judged(harvest.outcome)
     close_try(trial, directory, harvest, outcome)
@@ -160,17 +165,21 @@ async def judge_all(
     trial: TrialDirectory,
     directory: TryDirectory,
     harvest: Harvest,
-    again: Again,
+    retrying: Retrying,
     found: list[Verdict],
 ) -> Outcome:
     """Append the verdict of each verifier to the trial and to `found`, or say in the outcome why one is missing.
 
-    Where the verifier fails, or swebench finds in the log that the environment did, the patch is judged `again`.
+    Where the verifier fails, or swebench finds in the log that the environment did, the patch is judged again, in a
+    fresh container.
     """
     outcome = harvest.outcome
     for verifier in verifiers:
         outcome, verdict = await _judge_once(verifier, row, trial, directory, harvest)
-        while (outcome.error == "verifier" or (verdict and verdict.infrastructure)) and await again():
+        for _ in range(retrying.tries - 1):
+            has_failed = outcome.error == "verifier" or (verdict is not None and verdict.infrastructure)
+            if not has_failed or not await retrying.may_go_on():
+                break
             outcome, verdict = await _judge_once(verifier, row, trial, directory, harvest)
         if verdict is None:
             break

@@ -14,6 +14,8 @@ from evals.swebench.dataset import Row
 
 _PROGRAM = "from unbroken.own_packages import import_own; import_own('evals.swebench.grader').main()"
 _LONGEST_ANSWER = 64 * 1024 * 1024
+ANSWER_DEADLINE = 300.0
+"""Seconds for one log, the import included: reading the longest of 500 real ones takes less than a tenth of one."""
 
 
 class GraderError(Exception):
@@ -28,8 +30,9 @@ def swebench_version() -> str:
 class Grader:
     """Starts the process at once, so that its import is over when the first trial ends."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, deadline: float = ANSWER_DEADLINE) -> None:
         self._process = process
+        self._deadline = deadline
         self._lock = asyncio.Lock()
 
     @classmethod
@@ -60,12 +63,13 @@ class Grader:
         async with self._lock:
             if self._process.returncode is not None:  # it ended over an earlier request; this one deserves its own
                 self._process = await _start_process()
-            assert self._process.stdin is not None
-            assert self._process.stdout is not None
             try:
-                self._process.stdin.write(json.dumps(request).encode() + b"\n")
-                await self._process.stdin.drain()
-                line = await self._process.stdout.readline()
+                async with asyncio.timeout(self._deadline):
+                    line = await self._answer(json.dumps(request).encode() + b"\n")
+            except TimeoutError as error:
+                await self.close()
+                message = f"swebench's grading did not come to an end within {self._deadline:g} seconds, and was ended"
+                raise GraderError(message) from error
             except (ConnectionError, ValueError) as error:
                 raise GraderError("swebench's grading process ended") from error
         if not line:
@@ -75,6 +79,13 @@ class Grader:
             message = f"swebench's grading failed: {response['error']}"
             raise GraderError(message)
         return response["answer"]
+
+    async def _answer(self, request: bytes) -> bytes:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(request)
+        await self._process.stdin.drain()
+        return await self._process.stdout.readline()
 
 
 @asynccontextmanager

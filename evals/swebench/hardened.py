@@ -29,7 +29,7 @@ from evals.swebench.verifier import VerifierContainers, apply, too_late
 from runners.docker_sandbox import DockerSandbox
 
 NAME = "hardened"
-RULES = "rules 2"
+RULES = "rules 3"
 """Changes with whatever could change a verdict."""
 LOG_LIMIT = 64 * 1024 * 1024
 _MARK = ">>>>>"

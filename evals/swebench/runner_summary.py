@@ -31,6 +31,8 @@ class RunnerEnd:
     """The final list of single tests; empty where the runner makes none, or not of those that passed."""
     failures: frozenset[str] = field(default_factory=frozenset[str])
     """The tests that it names as failed."""
+    unexpected: int = 0
+    """Tests that passed where a failure was expected; some runners leave with 0 all the same."""
 
     @property
     def listed_as_passed(self) -> int:
@@ -52,9 +54,11 @@ _UNITTEST_END = re.compile(
     r"^Ran (?P<ran>\d+) tests? in [\d.]+s\s*\n\s*\n(?P<word>OK|FAILED|NO TESTS RAN)(?: \((?P<counts>[^)\n]*)\))?\s*$",
     re.MULTILINE,
 )
-_UNITTEST_FAILED = re.compile(r"^(?:(?:FAIL|ERROR): (?P<header>.+)|(?P<line>.+) \.\.\. (?:FAIL|ERROR))$", re.MULTILINE)
+_UNITTEST_HEADING = re.compile(r"^(?:FAIL|ERROR): (?P<header>.+)$", re.MULTILINE)
+_UNITTEST_FAILED = re.compile(r"^(?P<line>.+) \.\.\. (?:FAIL|ERROR)$", re.MULTILINE)
 _UNITTEST_COUNT = re.compile(r"(\w[\w ]*)=(\d+)")
 _UNITTEST_NAME = re.compile(r"\w+ \([\w.]+\)")
+_IS_FIXTURE = re.compile(r"(?:setUp|tearDown)(?:Class|Module) ")
 _SYMPY_END = re.compile(r"^=+ tests finished: (?P<counts>[^=\n]*),? in [\d.]+ seconds =+\s*$", re.MULTILINE)
 _SYMPY_COUNT = re.compile(r"(\d+) ([a-z ]+)")
 _SYMPY_NAME = re.compile(r"test_\S+")
@@ -115,12 +119,17 @@ def read_unittest(output: str) -> RunnerEnd | None:
         return None
     counts = {name: int(number) for name, number in _UNITTEST_COUNT.findall(end["counts"] or "")}
     failed = counts.get("failures", 0) + counts.get("errors", 0)
+    headings = [one["header"] for one in _UNITTEST_HEADING.finditer(output)]
+    # Each failing subtest counts as a failure and has a heading, and what sets up a class is no test at all.
+    tests = {name[0] for name in map(_UNITTEST_NAME.match, headings) if name and not _IS_FIXTURE.match(name[0])}
+    lines = (one["line"] for one in _UNITTEST_FAILED.finditer(output))
     return RunnerEnd(
         position=len(output),  # what a program prints on stdout is flushed after the runner's last word on stderr
-        not_failed=int(end["ran"]) - failed,
-        failed=failed + counts.get("unexpected successes", 0),
+        not_failed=int(end["ran"]) - (len(tests) if len(headings) >= failed else failed),
+        failed=failed,
         one_test=_UNITTEST_NAME,
-        failures=frozenset(one["header"] or one["line"] for one in _UNITTEST_FAILED.finditer(output)),
+        failures=frozenset([*tests, *lines]),
+        unexpected=counts.get("unexpected successes", 0),
     )
 
 
@@ -145,7 +154,7 @@ def doubts(end: RunnerEnd | None, exit_code: int, passed: Collection[str]) -> li
         return ["the test runner did not come to its own end: its counts are not in the output"]
     found: list[str] = []
     names = {name for name in passed if end.one_test.fullmatch(name)}
-    if (exit_code == 0) != (end.failed == 0):
+    if (end.failed or not end.unexpected) and (exit_code == 0) != (end.failed == 0):
         found.append(f"the tests left with {exit_code}, and their runner says that {end.failed} of them failed")
     if end.listing and end.listed_as_passed != end.passed:
         found.append(f"{end.listed_as_passed} tests are listed as passed, and their runner counts {end.passed}")

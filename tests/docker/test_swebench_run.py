@@ -72,7 +72,7 @@ async def test_gold_is_resolved_and_nop_is_not(
         verdicts = [trial.verdicts() for trial in run.trials()]
         assert [[verdict.resolved for verdict in found] for found in verdicts] == [[resolved] * 2] * 2 or agent == "nop"
         assert not any(verdict.resolved for found in verdicts for verdict in found) or agent == "gold"
-        assert run.manifest.verifiers == {"official": "swebench 5.0.2", "hardened": "rules 2, swebench 5.0.2"}
+        assert run.manifest.verifiers == {"official": "swebench 5.0.2", "hardened": "rules 3, swebench 5.0.2"}
 
 
 def test_a_run_leaves_files_that_a_second_person_can_read(

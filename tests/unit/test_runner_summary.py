@@ -1,6 +1,12 @@
 """What runners say at their end is read as they print it, and held against what is read as passed."""
 
+import io
+import unittest
+from collections.abc import Callable, Sequence
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from evals.swebench.runner_summary import doubts, read_pytest, read_sympy, read_unittest, reader_of, without_colour
 
@@ -97,6 +103,81 @@ def test_django_is_read() -> None:
     assert doubts(end, 1, ["test_one (app.tests.Case)", "a docstring (of a test)", "another"]) == []
     (contradicted,) = doubts(end, 1, ["test_two (app.tests.Case)"])
     assert "test_two" in contradicted
+
+
+BEHAVIOURS = ("pass", "fail", "error", "skip", "expected failure", "unexpected success", "subtests")
+FIXTURES = ("none", "setUpClass", "tearDownClass", "tearDown")
+
+
+def case(name: str, behaviours: Sequence[str], fixture: str) -> type[unittest.TestCase]:
+    """A class of tests that behave in these ways."""
+
+    def test(behaviour: str) -> Callable[[unittest.TestCase], None]:
+        def body(self: unittest.TestCase) -> None:
+            match behaviour:
+                case "fail" | "expected failure":
+                    self.fail("on purpose")
+                case "error":
+                    raise ValueError("on purpose")
+                case "skip":
+                    self.skipTest("on purpose")
+                case "subtests":
+                    for number in range(4):
+                        with self.subTest(number=number):
+                            assert number == 0
+                case _:
+                    pass
+
+        expected = behaviour in {"expected failure", "unexpected success"}
+        return unittest.expectedFailure(body) if expected else body
+
+    def fail(*_: object) -> None:
+        raise ValueError("on purpose")
+
+    members: dict[str, object] = {
+        f"test_{number}_{each.replace(' ', '_')}": test(each) for number, each in enumerate(behaviours)
+    }
+    if fixture != "none":
+        members[fixture] = classmethod(fail) if fixture.endswith("Class") else fail
+    return type(name, (unittest.TestCase,), members)
+
+
+CASES = st.lists(st.tuples(st.lists(st.sampled_from(BEHAVIOURS), max_size=5), st.sampled_from(FIXTURES)), max_size=3)
+
+
+@given(CASES)
+def test_an_honest_run_of_unittest_is_never_doubted(cases: list[tuple[list[str], str]]) -> None:
+    suite, stream = unittest.TestSuite(), io.StringIO()
+    for number, (behaviours, fixture) in enumerate(cases):
+        suite.addTests(unittest.defaultTestLoader.loadTestsFromTestCase(case(f"Case{number}", behaviours, fixture)))
+    result = unittest.TextTestRunner(stream, verbosity=2).run(suite)
+    output = stream.getvalue()
+    # As swebench's parser for Django's runner reads it: the name, then the status at the end of the line.
+    passed = [line.removesuffix(" ... ok") for line in output.splitlines() if line.endswith(" ... ok")]
+    assert doubts(read_unittest(output), 0 if result.wasSuccessful() else 1, passed) == []
+
+
+def test_unexpected_successes_may_leave_with_either_status() -> None:
+    """Django's runner counted them as failures in its exit status from 4.1 on only."""
+    output = "test_one (a.B) ... unexpected success\n\nRan 1 test in 0.001s\n\nFAILED (unexpected successes=1)\n"
+    assert [doubts(read_unittest(output), code, []) for code in (0, 1)] == [[], []]
+    (doubt,) = doubts(read_unittest(output.replace("(", "(failures=1, ", 2)), 0, [])
+    assert "left with 0" in doubt
+
+
+def test_counts_without_their_headings_are_taken_at_their_word() -> None:
+    output = "test_one (a.B) ... ok\ntest_two (a.B) ... ok\n\nRan 2 tests in 0.001s\n\nFAILED (failures=1)\n"
+    (doubt,) = doubts(read_unittest(output), 1, ["test_one (a.B)", "test_two (a.B)"])
+    assert "2 expected tests are read as passed, and their runner counts 1" in doubt
+
+
+def test_a_test_of_which_a_part_failed_did_not_pass() -> None:
+    output = (
+        "test_one (a.B) ... ok\n\nFAIL: test_one (a.B) (number=1)\nFAIL: test_one (a.B) (number=2)\n"
+        "\nRan 1 test in 0.001s\n\nFAILED (failures=2)\n"
+    )
+    found = doubts(read_unittest(output), 1, ["test_one (a.B)"])
+    assert any("these failed, whatever else is printed: test_one (a.B)" in doubt for doubt in found)
 
 
 def test_sympy_is_read() -> None:
