@@ -119,7 +119,7 @@ class HardenedVerifier:
         output = run.output.decode("utf-8", "replace").replace(_MARK, " ".join(_MARK))
         if run.exit_code is None:
             (files / "test_output.txt").write_text(output, "utf-8")
-            return too_late(self.timeout)
+            return replace(too_late(self.timeout), script_seconds=prepared + run.duration)
         judgement = await self._grade(row, patch, script.tests, output, run.exit_code, files)
         return replace(judgement, script_seconds=prepared + run.duration)
 

@@ -6,10 +6,10 @@ of the patch is in the container, and kept in a folder there: nothing of a patch
 
 import re
 import shlex
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from evals.swebench.dataset import ProRow
+from evals.swebench.path_lists import REMOVE, decode_lists, encode_paths
 from evals.swebench.pro_entry_script import DIRECTORY, PATCH
 from evals.swebench.pro_steering import pro_steering
 from evals.swebench.steering_files import Change, Steering, Task, paths_of
@@ -65,20 +65,6 @@ export GIT_INDEX_FILE={folder}/index
 git read-tree {base}
 git checkout-index --prefix={folder}/steering/ -z --stdin
 """
-# In: paths. What stands in the way of one, such as a link in the place of its folder, goes as well.
-_REMOVE = """
-while IFS= read -r -d '' path; do
-  folder=
-  IFS=/ read -r -a parts <<<"$path"
-  for part in "${parts[@]:0:${#parts[@]}-1}"; do
-    folder=$folder$part
-    if [ -L "$folder" ] || { [ -e "$folder" ] && [ ! -d "$folder" ]; }; then rm -f -- "$folder"; fi
-    folder=$folder/
-  done
-  rm -rf -- "$path"
-done
-"""
-
 # Links and modes as they are. Only what is in the folder: its own mode would become the repository's.
 _PUT_IN_PLACE = """
 cd {folder}/{part} && find . -mindepth 1 -maxdepth 1 -print0 | xargs -0 -r tar -cf - -- | tar -xpf - -C {directory}
@@ -140,7 +126,7 @@ class ProProtectedFiles:
         named = {*paths_of(patch.decode("utf-8", "surrogateescape")), *map(_counted, numbered)}
         others = named - {*index, *self._tracked, *self._tests, *paths_of(self.row.patch)}
         inside = [path for path in others if not path.startswith("/") and ".." not in path.split("/")]
-        kept, *_ = await self._ask(_KEEP.format(folder=_FOLDER), _listed(inside))
+        kept, *_ = await self._ask(_KEEP.format(folder=_FOLDER), encode_paths(inside))
         self._untracked = frozenset(kept)
 
     async def put_back_steering(self) -> None:
@@ -153,7 +139,7 @@ class ProProtectedFiles:
         self.steering = pro_steering(changes, task, self.row.repo_language)
         undone = [one for one in self.steering if not one.kept and one.path not in self._tests]
         if known := [one.path for one in undone if not one.is_new]:
-            await self._ask(_EXTRACT.format(folder=_FOLDER, base=self._base), _listed(known))
+            await self._ask(_EXTRACT.format(folder=_FOLDER, base=self._base), encode_paths(known))
         await self._replace([one.path for one in undone], "steering" if known else None)
         await self._replace(sorted(self._untracked), "untracked" if self._untracked else None)
         flagged = {one.path for one in self.steering}
@@ -172,32 +158,22 @@ class ProProtectedFiles:
 
     async def _replace(self, paths: list[str], part: str | None) -> None:
         if paths:
-            await self._ask(_REMOVE, _listed(paths))
+            await self._ask(REMOVE, encode_paths(paths))
         if part:
             await self._ask(_PUT_IN_PLACE.format(folder=_FOLDER, part=part, directory=DIRECTORY))
 
     async def _ask(self, script: str, stdin: bytes = b"") -> list[list[str]]:
         """Run a script, and take the lists that it prints apart: names, with an empty one between two lists."""
         run = await self.sandbox.exec(script, timeout=_TIMEOUT, stdin=stdin, output_limit=_LISTING_LIMIT)
-        said = run.output.decode("utf-8", "surrogateescape")
         if run.exit_code == _NO_COMMIT:
             message = f"the image {self.row.image} does not have the commit from which the task takes its test files"
             raise BrokenProTaskError(message)
         if run.exit_code != 0 or run.dropped:
-            message = f"the files of the tests could not be kept (exit {run.exit_code}): {said.strip()[-500:]}"
+            said = run.output.decode("utf-8", "replace").strip()[-500:]
+            message = f"the files of the tests could not be kept (exit {run.exit_code}): {said}"
             raise SandboxError(message)
-        lists: list[list[str]] = [[]]
-        for name in said.removesuffix("\0").split("\0"):
-            if name:
-                lists[-1].append(name)
-            else:
-                lists.append([])
-        return lists
+        return decode_lists(run.output)
 
 
 def _counted(line: str) -> str:
     return line.split("\t", 2)[-1]
-
-
-def _listed(paths: Iterable[str]) -> bytes:
-    return b"".join(path.encode("utf-8", "surrogateescape") + b"\0" for path in paths)

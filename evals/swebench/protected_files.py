@@ -5,12 +5,13 @@ and kept on this machine. Putting them back takes nothing from the container but
 """
 
 import secrets
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from evals.swebench.dataset import Row
+from evals.swebench.path_lists import REMOVE, decode_lists, encode_paths
 from evals.swebench.steering_files import Change, Steering, Task, is_of_an_installed_package, paths_of, steering
 from evals.swebench.tasks import DIRECTORIES
 from runners.docker_sandbox import DockerSandbox
@@ -39,7 +40,8 @@ unset GIT_INDEX_FILE
 git rev-parse HEAD | tr '\\n' '\\0'; printf '\\0'
 cat {folder}/touched; printf '\\0'
 git ls-tree -r -z --name-only HEAD; printf '\\0'
-git ls-files -z --others
+git ls-files -z --others; printf '\\0'
+git diff --name-only --no-renames -z HEAD
 """
 # A git folder of our own for each look: what a patch writes into the repository's, such as another work tree, a filter
 # or the bit of an index by which git looks away, would decide what is seen.
@@ -65,17 +67,22 @@ _EXTRACT = """
 mkdir -p {folder}/steering
 git checkout-index --prefix={folder}/steering/ -z --stdin
 """
-# In: paths. What stands in the way of one, such as a link in the place of its folder, goes as well.
-_REMOVE = """
+# In: paths. Those that stand for files are left as they are now, not as the commit has them.
+_COPY = """
+set -e
+mkdir -p {folder}/steering
 while IFS= read -r -d '' path; do
-  folder=
-  IFS=/ read -r -a parts <<<"$path"
-  for part in "${parts[@]:0:${#parts[@]}-1}"; do
-    folder=$folder$part
-    if [ -L "$folder" ] || { [ -e "$folder" ] && [ ! -d "$folder" ]; }; then rm -f -- "$folder"; fi
-    folder=$folder/
-  done
-  rm -rf -- "$path"
+  if [ -f "$path" ] || [ -L "$path" ]; then cp -a --parents -- "$path" {folder}/steering; fi
+done
+"""
+# In: paths. Out: for each, what tells its content and mode from others.
+_STATES = """
+while IFS= read -r -d '' path; do
+  if [ -L "$path" ]; then printf 'link %s' "$(readlink -- "$path" | sha256sum)"
+  elif [ -f "$path" ]; then printf '%s %s' "$(stat -c %a -- "$path")" "$(sha256sum <"$path")"
+  else printf none
+  fi
+  printf '\\0'
 done
 """
 
@@ -108,13 +115,15 @@ class ProtectedFiles:
     _has_begun: bool = False
     _tracked: frozenset[str] = frozenset()
     _untracked: frozenset[str] = frozenset()
+    _of_the_image: dict[str, str] = field(default_factory=dict[str, str])
+    """What could steer the tests and the image has changed without a commit: that is how the task has it."""
 
     async def survey(self) -> None:
         """See what there is before the patch. Raises SandboxError or BrokenTaskError."""
         values = {"repository": DIRECTORIES["swebench"], "folder": self.folder, "base": self.row.base_commit}
         script = _SURVEY.format(does_not_apply=_DOES_NOT_APPLY, **values)
         listed = await self._ask(script, self.row.test_patch.encode("utf-8", "surrogateescape"))
-        (self._head,), tests, tracked, untracked = listed
+        (self._head,), tests, tracked, untracked, changed = listed
         self._tracked, self._untracked = frozenset(tracked), frozenset(untracked)
         self._task = Task(
             tests=frozenset(tests),
@@ -123,6 +132,11 @@ class ProtectedFiles:
             top_level=frozenset(path.split("/", 1)[0] for path in tracked),
         )
         await self._fetch("tests")
+        found = steering([Change(path, is_new=False) for path in changed], self._task)
+        if ours := sorted(one.path for one in found):
+            await self._ask(f"cd {DIRECTORIES['swebench']}\n{_COPY.format(folder=self.folder)}", encode_paths(ours))
+            await self._fetch("steering")
+            self._of_the_image = await self._states(ours)
 
     async def put_back_steering(self) -> None:
         """Undo changes that can steer the tests, but for what the task's own solution changes too.
@@ -141,7 +155,7 @@ class ProtectedFiles:
     async def _find_steering(self) -> None:
         assert self._task is not None
         changed, others = await self._look(_CHANGES)
-        paths = {*changed, *others} - self._untracked
+        paths = {*changed, *others} - self._untracked - await self._as_in_the_image()
         changes = [Change(path, is_new=path not in self._tracked) for path in paths]
         known_before = {one.path for one in self.steering}
         found = [one for one in steering(changes, self._task) if one.path not in known_before]
@@ -152,19 +166,34 @@ class ProtectedFiles:
             ]  # the step that installs makes them
         self._has_begun = True
         self.steering += found
-        known = [one.path for one in found if one in self._to_put_back() and not one.is_new]
+        known = [
+            one.path
+            for one in found
+            if one in self._to_put_back() and not one.is_new and one.path not in self._of_the_image
+        ]
         if known:
-            await self._look(_EXTRACT, _listed(known))
+            await self._look(_EXTRACT, encode_paths(known))
             await self._fetch("steering")
 
     def _to_put_back(self) -> list[Steering]:
         assert self._task is not None
         return [one for one in self.steering if not one.kept and one.path not in self._task.tests]
 
+    async def _as_in_the_image(self) -> set[str]:
+        now = await self._states(list(self._of_the_image))
+        return {path for path, state in self._of_the_image.items() if now[path] == state}
+
+    async def _states(self, paths: list[str]) -> dict[str, str]:
+        if not paths:
+            return {}
+        script = f"cd {DIRECTORIES['swebench']}\n{_STATES}"
+        (states,) = await self._ask(script, encode_paths(paths))
+        return dict(zip(paths, states, strict=True))
+
     async def _put_back(self, paths: list[str], part: str) -> None:
         if not paths:
             return
-        await self._ask(_REMOVE, _listed(paths))
+        await self._ask(REMOVE, encode_paths(paths))
         source = self.kept / part
         if source.is_dir() and any(source.iterdir()):
             await self.sandbox.upload(source, DIRECTORIES["swebench"])
@@ -179,7 +208,6 @@ class ProtectedFiles:
     async def _ask(self, script: str, stdin: bytes = b"") -> list[list[str]]:
         """Run a script, and take what it says apart."""
         run = await self.sandbox.exec(script, timeout=_TIMEOUT, stdin=stdin, output_limit=_LISTING_LIMIT)
-        said = run.output.decode("utf-8", "surrogateescape")
         if run.exit_code == _DOES_NOT_APPLY:
             message = f"the test patch of {self.row.instance_id} does not apply to its base commit"
             raise BrokenTaskError(message)
@@ -187,9 +215,10 @@ class ProtectedFiles:
             message = "the repository is damaged, so that nobody can tell what in it has changed"
             raise DamagedRepositoryError(message)
         if run.exit_code != 0 or run.dropped:
-            message = f"the files of the tests could not be kept (exit {run.exit_code}): {said.strip()[-500:]}"
+            said = run.output.decode("utf-8", "replace").strip()[-500:]
+            message = f"the files of the tests could not be kept (exit {run.exit_code}): {said}"
             raise SandboxError(message)
-        return _lists(said)
+        return decode_lists(run.output)
 
 
 class DamagedRepositoryError(Exception):
@@ -198,17 +227,3 @@ class DamagedRepositoryError(Exception):
 
 class BrokenTaskError(Exception):
     """A task's own files do not fit together."""
-
-
-def _lists(said: str) -> list[list[str]]:
-    lists: list[list[str]] = [[]]
-    for name in said.removesuffix("\0").split("\0"):
-        if name:
-            lists[-1].append(name)
-        else:
-            lists.append([])
-    return lists
-
-
-def _listed(paths: Iterable[str]) -> bytes:
-    return b"".join(path.encode("utf-8", "surrogateescape") + b"\0" for path in paths)

@@ -2,9 +2,11 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+import secrets
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from docker import DockerClient
@@ -65,8 +67,11 @@ def says_passed(row: Row) -> str:
 
 def installing(row: Row) -> Row:
     """The task with a step that installs, as 498 of the 500 rows of Verified have one."""
-    step = "if [ -e setup.py ]; then python3 setup.py develop; fi\ngit checkout"
-    return row.model_copy(update={"eval_script": row.eval_script.replace("git checkout", step, 1)})
+    return row.model_copy(update={"eval_script": installing_script(row.eval_script)})
+
+
+def installing_script(script: str) -> str:
+    return script.replace("git checkout", "if [ -e setup.py ]; then python3 setup.py develop; fi\ngit checkout", 1)
 
 
 async def both(client: DockerClient, row: Row, patch: str, folder: Path) -> Pair:
@@ -250,6 +255,38 @@ async def test_configuration_that_the_solution_changes_stays(
     assert found.resolved == (True, True)
     (flag,) = found.hardened.flags
     assert flag.startswith("conftest.py: configures the tests (stays")
+
+
+@pytest.fixture
+def image_with_changes(client: DockerClient, demo_rows: dict[str, Row]) -> Iterator[str]:
+    """The task's image, in which somebody has changed its configuration and not committed that."""
+    containers: Any = client.containers
+    container = containers.create(demo_rows["lapse"].image, ["sh", "-c", "echo '# of the image' >>pyproject.toml"])
+    name = f"test-{secrets.token_hex(4)}"
+    try:
+        container.start()
+        assert container.wait()["StatusCode"] == 0
+        container.commit(name, "1")
+        yield f"{name}:1"
+    finally:
+        container.remove(force=True)
+        cast("Any", client.images).remove(f"{name}:1")
+
+
+@pytest.mark.parametrize("changed", [False, True])
+async def test_what_the_image_changed_without_a_commit_is_how_the_task_has_it(
+    client: DockerClient, demo_rows: dict[str, Row], tmp_path: Path, image_with_changes: str, changed: bool
+) -> None:
+    row = demo_rows["lapse"]
+    needs = row.eval_script.replace(
+        "python3 -m pytest", "grep -q '^# of the image$' pyproject.toml &&\npython3 -m pytest"
+    )
+    assert needs != row.eval_script
+    row = row.model_copy(update={"image": image_with_changes, "eval_script": installing_script(needs)})
+    undoing = added("setup.py", "open('pyproject.toml', 'w').write('')") if changed else ""
+    found = await both(client, row, row.patch + undoing, tmp_path)
+    assert found.resolved == (not changed, True), found.hardened.detail
+    assert [flag.partition(":")[0] for flag in found.hardened.flags] == (["pyproject.toml"] if changed else [])
 
 
 async def test_a_test_file_that_the_patch_made_itself_is_replaced(
