@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from evals.engine_watch import EngineWatch
+from evals.images.leases import leased_images
 from evals.images.using import use_image
 from evals.janitor import Janitor
 from evals.session import describe_session
@@ -102,8 +103,9 @@ async def grade(
 
     Raises EngineUnavailableError when there is no Docker engine.
     """
-    async with _opened(run, judging, report, at_once, tries) as grading:
-        await _all_of([_grade_one(grading, run, row, patch) for row, patch in predictions])
+    images = [row.image for row, _ in predictions]
+    async with _opened(run, images, judging, report, at_once, tries) as grading:
+        await all_of([_grade_one(grading, run, row, patch) for row, patch in predictions])
     return grading.result
 
 
@@ -114,15 +116,16 @@ async def regrade(
 
     Raises EngineUnavailableError when there is no Docker engine.
     """
-    async with _opened(run, judging, report, at_once, tries) as grading:
+    images = [row.image for row in rows.values()]
+    async with _opened(run, images, judging, report, at_once, tries) as grading:
         trials = [trial for trial in run.trials() if trial.task_id in rows]
         works = [(trial, _work_of(trial, rows[trial.task_id])) for trial in trials]
         grading.result.without_work = [trial.task_id for trial, work in works if work is None]
-        await _all_of([grading.judge(work) for _, work in works if work])
+        await all_of([grading.judge(work) for _, work in works if work])
     return grading.result
 
 
-async def _all_of(judgements: Iterable[Coroutine[Any, Any, object]]) -> None:
+async def all_of(judgements: Iterable[Coroutine[Any, Any, object]]) -> None:
     """Wait for all. What breaks one that is no error of its own, a full disk, say, ends the others, and is raised."""
     try:
         async with asyncio.TaskGroup() as group:
@@ -157,11 +160,14 @@ def _work_of(trial: TrialDirectory, row: AnyInstance) -> Work | None:
 
 @asynccontextmanager
 async def _opened(
-    run: RunDirectory, judging: Judging, report: Report, at_once: int, tries: int
+    run: RunDirectory, images: Iterable[str], judging: Judging, report: Report, at_once: int, tries: int
 ) -> AsyncGenerator[_Grading]:
     run_id, janitor = run.manifest.run_id, Janitor()
     with contextlib.closing(await asyncio.to_thread(connect)) as client:
-        async with judging.open(client, janitor, run_id, list(run.manifest.verifiers)) as verifiers:
+        async with (
+            leased_images(client, run_id, images),
+            judging.open(client, janitor, run_id, list(run.manifest.verifiers)) as verifiers,
+        ):
             run.append_session(describe_session(run, client, at_once))
             grading = _Grading(client, verifiers, report, asyncio.Semaphore(at_once), tries)
             reap_beside(client)

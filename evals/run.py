@@ -9,23 +9,23 @@ an image that is not there, a fault of ours; and of a backend, the client has tr
 
 import asyncio
 import contextlib
-import json
 from collections.abc import Callable, Coroutine, Generator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, TypeVar
 
 from agent.interrupts import SIGNALS
 from evals.agents import TaskAgent
 from evals.audit.record import audit_try
 from evals.engine_watch import EngineWatch
+from evals.images.leases import leased_images
 from evals.janitor import Janitor
 from evals.session import describe_session
 from evals.swebench.dataset import AnyInstance
+from evals.swebench.exports import export_predictions
 from evals.swebench.judging import SWEBENCH, Judging
 from evals.swebench.verifier import Verifier
-from evals.trial import AgentPhase, Harvest, Report, close_try, judge, not_judged
+from evals.trial import AgentPhase, Harvest, Report, Retrying, close_try, judge, not_judged
 from results.record_files import DamagedFileError
 from results.records.doctor import DoctorReport
 from results.records.outcome import Outcome
@@ -161,15 +161,15 @@ class _Execution:
     ) -> list[Verdict]:
         if self._given_up and harvest.can_be_judged:
             harvest = replace(harvest, outcome=not_judged(harvest.outcome))
-        chances = iter(range(self.settings.tries - 1))
 
-        async def again() -> bool:
-            if next(chances, None) is None or not await self.engine.answers():
+        async def may_go_on() -> bool:
+            if not await self.engine.answers():
                 return False
             self.result.retried.add((trial.task_id, trial.attempt))
             return True
 
-        return await _in_task(judge(self.verifiers, row, trial, directory, harvest, again), self._judging)
+        retrying = Retrying(self.settings.tries, may_go_on)
+        return await _in_task(judge(self.verifiers, row, trial, directory, harvest, retrying), self._judging)
 
     def _count(self, outcome: Outcome) -> None:
         if outcome.error is None:
@@ -195,6 +195,7 @@ async def carry_out(
     run_id, janitor = run.manifest.run_id, Janitor()
     with contextlib.closing(await asyncio.to_thread(connect)) as client:
         async with (
+            leased_images(client, run_id, (row.image for row in rows)),
             settings.judging.open(client, janitor, run_id, list(run.manifest.verifiers)) as verifiers,
             open_network(client, settings.sandbox, run=run_id) as network,
         ):
@@ -209,33 +210,12 @@ async def carry_out(
             finally:
                 failures = [str(failure) for failure in await janitor.finish()]
                 failures += await asyncio.to_thread(remove_containers, client, run_id)
-                write_predictions(run)
+                remarks = export_predictions(run, run.path / PREDICTIONS, attempt=1, force=True).remarks
         result = execution.result
         result.leftovers = [*failures, *network.leftovers]
-        result.warnings += network.remarks
+        result.warnings += [*network.remarks, *(f"{PREDICTIONS}: {remark}" for remark in remarks)]
         result.reaped = await _reaped(reaping)
     return result
-
-
-def write_predictions(run: RunDirectory) -> Path:
-    """Write the patch of each task's first attempt in swebench's format (`instance_id`, `model_patch`)."""
-    name = run.manifest.backend.model if run.manifest.backend else run.manifest.agent.name
-    lines: list[str] = []
-    for trial in run.trials():
-        patch = _latest_patch(trial)
-        if trial.attempt == 1 and patch is not None:
-            prediction = {"instance_id": trial.task_id, "model_name_or_path": name, "model_patch": patch}
-            lines.append(json.dumps(prediction) + "\n")
-    path = run.path / PREDICTIONS
-    path.write_text("".join(lines), "utf-8")
-    return path
-
-
-def _latest_patch(trial: TrialDirectory) -> str | None:
-    for directory in reversed(trial.tries()):
-        if directory.patch_path.exists():
-            return directory.patch_path.read_bytes().decode("utf-8", "surrogateescape")
-    return None
 
 
 async def _reaped(reaping: "Future[Reaping]") -> str:

@@ -37,6 +37,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadSco
     return _Scheduling(config, log)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _users_data(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What runs in this process leaves nothing among the data of whoever runs the tests."""
+    os.environ["XDG_DATA_HOME"] = str(tmp_path_factory.mktemp("data"))
+
+
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     """The home of a user who has nothing yet."""

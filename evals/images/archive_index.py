@@ -44,6 +44,11 @@ class ArchiveIndex(BaseModel):
 
     format: Annotated[int, Field(le=FORMAT)] = FORMAT
     archives: list[Archive] = Field(default_factory=list[Archive])
+    """In the order in which they were written. A name may be in several: what was written last is what counts."""
+
+    def last(self) -> dict[str, tuple[str, ArchivedImage]]:
+        """What counts for each name, and the file that it is in."""
+        return {image.name: (archive.file, image) for archive in self.archives for image in archive.images}
 
 
 def index_path(place: Path) -> Path:

@@ -1,13 +1,12 @@
 """Which images go when the disk budget is spent: ours, the least recently used first; never one that anybody uses."""
 
-import contextlib
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from evals.images.layers import Layers, LocalImage, local_image, size_of, united
-from evals.images.names import ImageName, ImageNameError
+from evals.images.layers import Layers, LocalImage, image_ids, local_image, size_of, united
+from evals.images.leases import Leases
 from evals.images.patience import ImageError
 from evals.images.pulled_images import PulledImages
 
@@ -17,14 +16,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class OwnImage:
-    """An image that this tool pulled, and that is still here."""
+    """An image that this tool brought, and that is still here."""
 
     image: LocalImage
     used: float
 
     @property
     def name(self) -> str:
-        """The name that it was pulled under."""
+        """The name that it was brought under."""
         return self.image.name
 
 
@@ -34,6 +33,8 @@ class Choice:
 
     going: Sequence[OwnImage]
     size: int
+    staying: Sequence[OwnImage]
+    """Those whose turn it would have been, and that are kept."""
 
 
 @dataclass
@@ -44,14 +45,15 @@ class OwnImages:
     record: PulledImages
     _known: dict[tuple[str, str], LocalImage] = field(default_factory=dict[tuple[str, str], LocalImage])
 
-    def here(self) -> list[OwnImage]:
-        """Ours, the least recently used first. One whose name stands for another image by now is no longer ours."""
+    def here(self, *, imported: bool = False) -> list[OwnImage]:
+        """Ours, the least recently used first; with `imported`, what came from archives as well.
+
+        One whose name stands for another image by now is no longer ours.
+        """
         found: list[OwnImage] = []
-        present = _image_ids(self.client)
-        for name, pulled in self.record.read().items():
-            is_ours = not pulled.removed and present.get(ImageName.parse(name)) == pulled.image_id
-            if is_ours and (image := self._image(name, pulled.image_id)):
-                found.append(OwnImage(image, pulled.used))
+        for name, brought in self.record.standing(image_ids(self.client), imported=imported).items():
+            if image := self._image(name, brought.image_id):
+                found.append(OwnImage(image, brought.used))
         return sorted(found, key=lambda own: (own.used, own.name))
 
     def _image(self, name: str, image_id: str) -> LocalImage | None:
@@ -71,56 +73,61 @@ def choose(images: Sequence[OwnImage], budget: int, arriving: Layers, kept: Coll
     users = Counter(chain for layers in everything for chain in layers)
     size = sum(sizes.values())
     going: list[OwnImage] = []
+    staying: list[OwnImage] = []
     for own in images:
         if size <= budget:
             break
         if own.name in kept:
+            staying.append(own)
             continue
         going.append(own)
         for chain in own.image.layers:
             users[chain] -= 1
             size -= 0 if users[chain] else sizes[chain]
-    return Choice(going, size)
+    return Choice(going, size, staying)
 
 
-def used_by_containers(client: "DockerClient") -> set[str]:
-    """The ids of images that a container uses, running or not."""
+def in_use(client: "DockerClient", record: PulledImages, images: Sequence[OwnImage]) -> dict[str, str]:
+    """Why images have to stay, by name: a live run needs them, or a container, running or not.
+
+    Raises DamagedFileError for a lease that is not understood.
+    """
     api: Any = client.api
     containers: list[dict[str, Any]] = api.containers(all=True)
-    return {str(container.get("ImageID")) for container in containers}
+    used = {str(container.get("ImageID")) for container in containers}
+    leases = Leases.beside(record).live()
+    reasons: dict[str, str] = {}
+    for own in images:
+        if lease := next((lease for lease in leases if lease.covers(own.image)), None):
+            reasons[own.name] = lease.reason
+        elif own.image.image_id in used:
+            reasons[own.name] = "in use by a container"
+    return reasons
 
 
 def remove(client: "DockerClient", record: PulledImages, own: OwnImage) -> None:
     """Take an image away; its layers stay where others share them. Raises ImageError for one that has to stay.
 
-    Nothing is forced: the engine refuses for an image that a container began to use just now.
+    A run that began just now has its lease before it looks for its images, so it finds them, or pulls them. And nothing
+    is forced: the engine refuses for an image that a container began to use.
     """
     from docker.errors import APIError, ImageNotFound
 
     api: Any = client.api
-    try:
-        api.remove_image(own.name)
-    except ImageNotFound:
-        pass  # somebody was faster
-    except APIError as error:
-        message = f"{own.name} cannot be removed: {error.explanation or error}"
-        raise ImageError(message) from error
+    with Leases.beside(record).held_still() as leases:
+        if lease := next((lease for lease in leases if lease.covers(own.image)), None):
+            message = f"kept {own.name}: {lease.reason}"
+            raise ImageError(message)
+        try:
+            api.remove_image(own.name)
+        except ImageNotFound:
+            pass  # somebody was faster
+        except APIError as error:
+            message = f"{own.name} cannot be removed: {error.explanation or error}"
+            raise ImageError(message) from error
     record.mark_removed(own.name)
 
 
 def size_of_own(images: Sequence[OwnImage]) -> int:
     """What they take on the disk together."""
     return size_of(own.image.layers for own in images)
-
-
-def _image_ids(client: "DockerClient") -> dict[ImageName, str]:
-    """What each name stands for."""
-    api: Any = client.api
-    images: list[dict[str, Any]] = api.images()
-    found: dict[ImageName, str] = {}
-    for image in images:
-        names: list[str] = [*(image.get("RepoTags") or []), *(image.get("RepoDigests") or [])]
-        for name in names:
-            with contextlib.suppress(ImageNameError):  # <none>, for what has lost its name
-                found[ImageName.parse(name)] = str(image["Id"])
-    return found

@@ -4,10 +4,13 @@ A layer is known by its chain id: an engine stores a layer once for each differe
 specification, "Layer ChainID").
 """
 
+import contextlib
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from evals.images.names import ImageName, ImageNameError
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -86,6 +89,26 @@ def local_chains(client: "DockerClient") -> set[str]:
     return {chain for image in images for chain in _chain(image.attrs)}
 
 
+def all_image_ids(client: "DockerClient") -> frozenset[str]:
+    """The ids of all images that are here, with and without a name."""
+    api: Any = client.api
+    ids: list[str] = api.images(all=True, quiet=True)
+    return frozenset(ids)
+
+
+def image_ids(client: "DockerClient") -> dict[ImageName, str]:
+    """What each name stands for."""
+    api: Any = client.api
+    images: list[dict[str, Any]] = api.images()
+    found: dict[ImageName, str] = {}
+    for image in images:
+        names: list[str] = [*(image.get("RepoTags") or []), *(image.get("RepoDigests") or [])]
+        for name in names:
+            with contextlib.suppress(ImageNameError):  # <none>, for what has lost its name
+                found[ImageName.parse(name)] = str(image["Id"])
+    return found
+
+
 def layer_sizes(history: Sequence[Mapping[str, Any]], count: int) -> list[int]:
     """The sizes of an image's `count` layers from its history, lowest first.
 
@@ -115,8 +138,6 @@ def _is_setting(instruction: str) -> bool:
 
 
 def _digest(attributes: Mapping[str, Any], name: str) -> str | None:
-    from evals.images.names import ImageName
-
     wanted = ImageName.parse(name)
     known: list[str] = attributes.get("RepoDigests") or []
     for one in known:

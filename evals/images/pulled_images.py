@@ -1,7 +1,8 @@
-"""The record of the images that this tool pulled into an engine, and of when each was last used.
+"""The record of the images that this tool brought into an engine, and of when each was last used.
 
 One file for each engine, in the user's data folder, written whole; processes take turns at it. An image is ours as long
-as its name still stands for the image that was pulled: what somebody has tagged or pulled anew since is theirs.
+as its name still stands for the image that was brought: what somebody has tagged or pulled anew since is theirs. What
+was imported stands apart from what was pulled: it goes only when a person says so.
 """
 
 import fcntl
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BaseModel, Field
 
 from evals.images.layers import LocalImage
+from evals.images.names import ImageName
 from results.record_files import encode, read_record
 from results.whole_files import write_whole
 
@@ -27,7 +29,7 @@ FORMAT = 1
 
 
 class PulledImage(BaseModel):
-    """An image that was pulled. It stays in the record when it goes, so that another digest is noticed later."""
+    """An image that was pulled, or imported. It stays in the record when it goes, so that another digest is noticed."""
 
     image_id: str
     digest: str | None
@@ -35,7 +37,7 @@ class PulledImage(BaseModel):
     pulled: float
     used: float
     removed: float | None = None
-    """When this tool removed it."""
+    """When this tool removed it, or found that it is not its own."""
 
 
 class PulledImagesFile(BaseModel):
@@ -45,6 +47,12 @@ class PulledImagesFile(BaseModel):
     engine: str
     images: dict[str, PulledImage] = Field(default_factory=dict[str, PulledImage])
     """By the names that they were pulled under."""
+    imported: dict[str, PulledImage] = Field(default_factory=dict[str, PulledImage])
+    """By the names that they have in the archive. What does not know of them takes none for its own."""
+
+    def of(self, name: str) -> PulledImage | None:
+        """What is known of a name."""
+        return self.images.get(name) or self.imported.get(name)
 
 
 @dataclass(frozen=True)
@@ -64,18 +72,52 @@ class PulledImages:
         """What was pulled, by name, with what was removed since."""
         return self._load().images
 
-    def add(self, image: LocalImage) -> str | None:
-        """Note that an image was pulled. Returns the digest that was recorded for its name, if it was another one."""
+    def standing(self, present: Mapping[ImageName, str], *, imported: bool = False) -> dict[str, PulledImage]:
+        """What is ours, where `present` is what the engine's names stand for; with `imported`, that as well."""
+        file = self._load()
+        known = {**file.images, **(file.imported if imported else {})}
+        return {
+            name: one
+            for name, one in known.items()
+            if one.removed is None and present.get(ImageName.parse(name)) == one.image_id
+        }
+
+    def add(self, image: LocalImage, *, is_ours: bool = True) -> str | None:
+        """Note that an image was pulled. Returns the digest that was recorded for its name, if it was another one.
+
+        One that is not ours, since it was here before, is noted for its digest alone.
+        """
         with self._changing() as file:
-            before = file.images.get(image.name)
+            before = file.of(image.name)
             now = time.time()
-            file.images[image.name] = PulledImage(image_id=image.image_id, digest=image.digest, pulled=now, used=now)
+            file.imported.pop(image.name, None)
+            file.images[image.name] = PulledImage(
+                image_id=image.image_id, digest=image.digest, pulled=now, used=now, removed=None if is_ours else now
+            )
         changed = before is not None and before.digest and image.digest and before.digest != image.digest
         return before.digest if before and changed else None
 
+    def add_imported(self, image: LocalImage, digest: str | None, *, is_new: bool) -> None:
+        """Note that an image came from an archive, where the registry's digest stands.
+
+        What was pulled under its name is no longer here. One that is not new was here before, under another name,
+        and is nobody's to remove.
+        """
+        with self._changing() as file:
+            before = file.of(image.name)
+            now = time.time()
+            file.images.pop(image.name, None)
+            file.imported[image.name] = PulledImage(
+                image_id=image.image_id,
+                digest=digest or (before and before.digest),
+                pulled=now,
+                used=now,
+                removed=None if is_new else now,
+            )
+
     def mark_used(self, name: str) -> None:
         """Note that an image is used now; nothing happens for one that is not ours."""
-        if not self.path.exists() or name not in self.read():
+        if not self.path.exists() or self._load().of(name) is None:
             return
         self._change(name, lambda image: image.model_copy(update={"used": time.time()}))
 
@@ -85,8 +127,9 @@ class PulledImages:
 
     def _change(self, name: str, change: Callable[[PulledImage], PulledImage]) -> None:
         with self._changing() as file:
-            if name in file.images:
-                file.images[name] = change(file.images[name])
+            for images in (file.images, file.imported):
+                if name in images:
+                    images[name] = change(images[name])
 
     @contextmanager
     def _changing(self) -> Generator[PulledImagesFile]:

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from evals.images.engine_pull import PullError, pull
-from evals.images.eviction import Choice, OwnImage, OwnImages, choose, remove, used_by_containers
+from evals.images.arrivals import images_of_others, is_ours
+from evals.images.engine_pull import Answer, PullError, pull
+from evals.images.eviction import Choice, OwnImages, choose, in_use, remove
 from evals.images.layers import Layers, LocalImage, local_image, united
 from evals.images.names import ImageName, ImageNameError
 from evals.images.patience import ImageError, Patience
@@ -69,6 +70,8 @@ class Pulling:
     _not_before: float = 0.0
     _hopeless: dict[str, str] = field(default_factory=dict[str, str])
     """Why no more is pulled from a registry."""
+    _told: set[str] = field(default_factory=set[str])
+    """The images of which was said that they stay."""
 
     def __post_init__(self) -> None:
         self._own = OwnImages(self.client, self.record)
@@ -123,11 +126,13 @@ class Pulling:
         try:
             self._check_hope(name)
             self._make_room(name, kept)
-            self.patience.retrying(self._stop)(self._pull, name)
+            pulled = self.patience.retrying(self._stop)(self._pull, name)
             image = local_image(self.client, name)
             if image is None:
                 raise PullError("the engine pulled it, and does not have it")
-            earlier = self.record.add(image)
+            if pulled is None:
+                return Pulled(name, image, was_here=True)
+            earlier = self.record.add(image, is_ours=is_ours(self.client, image, *pulled))
         except (ImageError, ImageNameError) as error:
             self._lose_hope(name, error)
             return Pulled(name, None, failure=str(error), seconds=time.monotonic() - started)
@@ -151,10 +156,14 @@ class Pulling:
         elif isinstance(error, PullError) and error.is_disk_full:
             self._hopeless[_EVERYWHERE] = "the disk is full"
 
-    def _pull(self, name: str) -> None:
+    def _pull(self, name: str) -> tuple[frozenset[str], Answer] | None:
+        """What others had before, and what the engine said; None: somebody has brought an image of that name."""
         self._stop.wait(max(0.0, self._not_before - time.monotonic()))
+        theirs = images_of_others(self.client, self.record)
+        if local_image(self.client, name):
+            return None
         try:
-            pull(self.client, name)
+            return theirs, pull(self.client, name)
         except PullError as error:
             if not error.transient:
                 raise
@@ -180,10 +189,10 @@ class Pulling:
             if choice.size > self.budget:
                 message = (
                     f"with it, the images that this tool pulled would take {shown(choice.size)} on the disk, and the "
-                    f"budget is {shown(self.budget)}; the others are used by containers, or belong to this selection"
+                    f"budget is {shown(self.budget)}; the others are in use, or belong to this selection"
                 )
                 raise ImageError(message)
-            self._remove(choice.going)
+            self._remove(choice)
             self._arriving[name] = layers
 
     def _check_budget(self, kept: frozenset[str]) -> None:
@@ -192,19 +201,23 @@ class Pulling:
             return
         with self._lock:
             choice = self._choice(united(self._arriving.values()), kept)
-            self._remove(choice.going)
+            self._remove(choice)
         if choice.size > self.budget:
             self.tell(f"the budget of {shown(self.budget)} is exceeded: {shown(choice.size)} are on the disk")
 
     def _choice(self, arriving: Layers, kept: frozenset[str]) -> Choice:
         assert self.budget is not None
         images = self._own.here()
-        used = used_by_containers(self.client)
-        in_use = {own.name for own in images if own.image.image_id in used}
-        return choose(images, self.budget, arriving, kept | in_use)
+        reasons = in_use(self.client, self.record, images)
+        choice = choose(images, self.budget, arriving, kept | reasons.keys())
+        for own in choice.staying:
+            if own.name in reasons and own.name not in self._told:
+                self._told.add(own.name)
+                self.tell(f"kept {own.name}: {reasons[own.name]}")
+        return choice
 
-    def _remove(self, going: Sequence[OwnImage]) -> None:
-        for own in going:
+    def _remove(self, choice: Choice) -> None:
+        for own in choice.going:
             try:
                 remove(self.client, self.record, own)
                 self.tell(f"removed {own.name}, to keep the budget")

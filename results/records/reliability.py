@@ -26,8 +26,8 @@ class TaskReliability(Record):
     detail: str = ""
 
 
-class ReliableSet(Record):
-    """All tasks that were looked at."""
+class ValidationConditions(Record):
+    """What defines what is found: the tasks, and how they are judged."""
 
     format: int = FORMAT
     source: str
@@ -38,6 +38,11 @@ class ReliableSet(Record):
     timeout_seconds: float
     grade_network: str
     verifier: str
+
+
+class ReliableSet(ValidationConditions):
+    """All tasks that were looked at."""
+
     tasks: list[str]
     """The ids of those that are reliable."""
     found: list[TaskReliability]

@@ -196,7 +196,7 @@ def test_a_signal_ends_it_as_an_interrupt_does_and_keeps_what_was_judged(
         time.sleep(0.1)
     done = end(process, signal.SIGTERM)
     assert done.code == 130
-    assert "what was judged until then is recorded" in done.err
+    assert "what was judged until then is kept" in done.err
     assert not any(is_there(client, container.id) for container in found)
     (run,) = list_runs(runs).found
     states = {result.task_id: (result.state, result.error) for result in trial_results(run)}

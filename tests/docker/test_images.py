@@ -3,115 +3,22 @@
 import json
 import os
 import re
-import secrets
 import signal
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from docker import DockerClient
-from docker.errors import ImageNotFound
-from real_things import PATIENCE, VENV, Console, Done, end
-from registry_server import Fault, Published, RegistryServer, digest_of, serving, tar_layer
+from images_desk import ROW, Desk, as_user, desk, engine_info, image_id, layer, size_of
+from real_things import PATIENCE, end
+from registry_server import Fault, Published, digest_of
 
 from evals.images.pulled_images import PulledImages, engine_identity
 from evals.images.using import use_image
 from runners.docker_engine import ImageUnavailableError, ensure_image
 
-EVALS = str(VENV / "bin" / "evals")
-ROW: dict[str, Any] = json.loads((Path(__file__).parents[1] / "data" / "swebench_rows.json").read_text("utf-8"))[0]
-KILOBYTES = 100
-
-
-def layer(kilobytes: int = KILOBYTES) -> bytes:
-    """A layer like no other that does not compress."""
-    return tar_layer(**{secrets.token_hex(4): secrets.token_bytes(kilobytes * 1024)})
-
-
-@dataclass
-class Desk:
-    """A registry, a dataset whose images lie in it, and our commands."""
-
-    console: Console
-    client: DockerClient
-    registry: RegistryServer
-    folder: Path
-    prefix: str = field(default_factory=lambda: f"t{secrets.token_hex(4)}")
-    rows: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
-
-    def publish(self, name: str, *layers: bytes, repository: str = "acme/one") -> Published:
-        """An image, and a row of the dataset that wants it."""
-        image = self.registry.publish(f"{self.prefix}/{name}", layers or [layer()])
-        self.want(image.name, repository)
-        return image
-
-    def want(self, image: str, repository: str = "acme/one") -> None:
-        number = len(self.rows) + 1
-        name = f"{repository.replace('/', '__')}-{number}"
-        self.rows.append({**ROW, "instance_id": name, "repo": repository, "image": image})
-
-    def images(self, command: str, *arguments: str | Path, only: str = "", **environment: str) -> Done:
-        return self.console.run(self.command(command, *arguments, only=only), **environment)
-
-    def command(self, command: str, *arguments: str | Path, only: str = "") -> list[str]:
-        dataset = self.folder / "rows.json"
-        dataset.write_text(json.dumps(self.rows), "utf-8")
-        which = ["--dataset", str(dataset)] if command in ("status", "pull", "export") else []
-        which += ["--instances", ",".join(f"*-{number}" for number in only.split(","))] if only else []
-        return [EVALS, "images", command, *map(str, arguments), *which]
-
-    def has(self, *images: Published) -> list[bool]:
-        return [image_id(self.client, image.name) is not None for image in images]
-
-    def remove(self, image: Published) -> None:
-        remove(self.client, image.name)
-
-    def record(self) -> dict[str, Any]:
-        (file,) = (self.console.home / "data" / "unbroken" / "images").glob("*.json")
-        return json.loads(file.read_text())["images"]
-
-
-@pytest.fixture
-def desk(console: Console, client: DockerClient, tmp_path: Path) -> Iterator[Desk]:
-    with serving() as registry:
-        made = Desk(console, client, registry, tmp_path)
-        yield made
-        api: Any = client.api
-        images: list[dict[str, list[str] | None]] = api.images()
-        names = [name for image in images for name in image["RepoTags"] or []]
-        for name in names:
-            if name.startswith(f"{registry.host}/{made.prefix}"):
-                remove(client, name)
-
-
-@pytest.fixture
-def as_user(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let this process have the record that the commands have."""
-    monkeypatch.setenv("XDG_DATA_HOME", desk.console.environment["XDG_DATA_HOME"])
-
-
-def image_id(client: DockerClient, name: str) -> str | None:
-    try:
-        return client.images.get(name).id
-    except ImageNotFound:
-        return None
-
-
-def engine_info(client: DockerClient) -> dict[str, Any]:
-    api: Any = client.api
-    return api.info()
-
-
-def remove(client: DockerClient, name: str) -> None:
-    api: Any = client.api
-    api.remove_image(name)
-
-
-def size_of(*layers: bytes) -> int:
-    """What the engine counts for layers of one file each."""
-    return len(layers) * KILOBYTES * 1024
+__all__ = ["as_user", "desk"]
 
 
 def test_status_says_what_is_missing_and_what_it_costs_and_pulls_nothing(desk: Desk) -> None:

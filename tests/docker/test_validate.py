@@ -1,8 +1,10 @@
 """`evals validate`: tasks that cannot be believed are found, and the others can be asked for."""
 
+import contextlib
 import itertools
 import json
 import socketserver
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import Any
 
 import pytest
 from docker import DockerClient
-from real_things import VENV, Console
+from real_things import PATIENCE, VENV, Console
 
 from evals.swebench.dataset import Row
 from results.records.reliability import ReliableSet
@@ -34,6 +36,30 @@ def coin(client: DockerClient) -> Iterator[str]:
     with socketserver.TCPServer((gateway, 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"/dev/tcp/{gateway}/{server.server_address[1]}"
+        server.shutdown()
+
+
+@pytest.fixture
+def gate(client: DockerClient) -> Iterator[tuple[str, threading.Event, threading.Event]]:
+    """Where a container waits for a line; what is set when one does, and what lets it go on."""
+    waits, opened = threading.Event(), threading.Event()
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            waits.set()
+            opened.wait()
+            with contextlib.suppress(OSError):
+                self.request.sendall(b"go on\n")
+
+    class Server(socketserver.ThreadingTCPServer):
+        daemon_threads = True
+
+    api: Any = client.api
+    gateway = api.inspect_network("bridge")["IPAM"]["Config"][0]["Gateway"]
+    with Server((gateway, 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"/dev/tcp/{gateway}/{server.server_address[1]}", waits, opened
+        opened.set()
         server.shutdown()
 
 
@@ -74,3 +100,28 @@ def test_a_flaky_and_a_broken_task_are_found(
     run = patient.run([*asked, "--runs", str(tmp_path / "runs")])
     assert run.code == 0, run.err
     assert "1 trials" in run.out
+
+
+def test_a_killed_validation_goes_on_where_it_was(
+    console: Console,
+    demo_rows: dict[str, Row],
+    tmp_path: Path,
+    gate: tuple[str, threading.Event, threading.Event],
+) -> None:
+    place, waits, opened = gate
+    good, dataset, output = demo_rows["lapse"], tmp_path / "rows.json", tmp_path / "reliable.json"
+    rows = [good.model_dump(mode="json"), planted(good, "demo__waits-1", f"exec 3<{place}; read -r word <&3")]
+    dataset.write_text(json.dumps(rows), "utf-8")
+    command = [EVALS, "validate", "--dataset", str(dataset), "--repeat", "1", "--output", str(output)]
+    process = subprocess.Popen([*command, "--verifications", "1"], env=console.environment, stdout=subprocess.DEVNULL)
+    assert waits.wait(PATIENCE)
+    process.kill()
+    process.wait()
+    assert not output.exists()
+    opened.set()
+    done = console.run(command)
+    assert done.code == 0, done.err
+    assert ("demo__waits-1" in done.out, f"{good.instance_id} " in done.out) == (True, False)
+    found = ReliableSet.model_validate_json(output.read_bytes())
+    assert found.tasks == [good.instance_id, "demo__waits-1"]
+    assert sorted(path.name for path in tmp_path.glob("reliable*")) == ["reliable.json"]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from evals.images.engine_pull import pull_error
+from evals.images.engine_pull import Answer, answer_of, pull_error
 
 # The words of Docker 20.10 to 28 and of registries behind it, as they reach a client.
 FINAL = [
@@ -39,3 +39,15 @@ def test_what_may_pass_is_tried_again(reason: str) -> None:
 def test_the_reasons_that_concern_other_images_as_well_are_known() -> None:
     assert [pull_error(reason).is_disk_full for reason in FINAL].count(True) == 1
     assert [pull_error(reason).is_rate_limited for reason in PASSING] == [True, True, *[False] * 6]
+
+
+@pytest.mark.parametrize(
+    ("said", "answer"),
+    [
+        (["Pulling from a/b", "Digest: sha256:12", "Status: Downloaded newer image for a/b:1"], Answer("sha256:12")),
+        (["Digest: sha256:12", "Status: Image is up to date for a/b:1"], Answer("sha256:12", was_here=True)),
+        (["Pulling fs layer", "Pull complete", ""], Answer()),  # Podman
+    ],
+)
+def test_what_the_engine_says_of_a_pull_is_understood(said: list[str], answer: Answer) -> None:
+    assert answer_of(said) == answer

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from evals.images.layers import LocalImage
+from evals.images.names import ImageName
 from evals.images.pulled_images import PulledImages
 from results.record_files import DamagedFileError
 
@@ -51,6 +52,33 @@ def test_another_digest_is_told_even_after_the_image_was_removed(record: PulledI
     assert record.read()["a"].removed is None
     assert record.add(image("a", "sha256:" + "2" * 64)) == DIGEST
     assert record.add(image("a", None)) is None
+
+
+def test_what_was_here_before_is_not_ours_and_its_digest_is_known(record: PulledImages) -> None:
+    present = {ImageName.parse("a"): "sha256:id"}
+    record.add(image("a"))
+    assert set(record.standing(present)) == {"a"}
+    assert record.standing({}) == record.standing({ImageName.parse("a"): "sha256:other"}) == {}
+    record.add(image("a"), is_ours=False)
+    assert record.standing(present) == {}
+    assert record.add(image("a", "sha256:" + "2" * 64)) == DIGEST
+
+
+def test_what_was_imported_is_ours_only_where_that_is_asked_for(record: PulledImages) -> None:
+    present = {ImageName.parse(name): "sha256:id" for name in "abc"}
+    record.add(image("a"))
+    for name in ("a", "b"):
+        record.add_imported(image(name, None), None, is_new=True)
+    record.add_imported(image("c", None), DIGEST, is_new=False)
+    assert record.standing(present) == {}
+    assert set(record.standing(present, imported=True)) == {"a", "b"}
+    before = record.standing(present, imported=True)["b"]
+    record.mark_used("b")
+    assert record.standing(present, imported=True)["b"].used > before.used
+    record.mark_removed("b")
+    assert set(record.standing(present, imported=True)) == {"a"}
+    assert [record.add(image(name, "sha256:" + "2" * 64)) for name in "abc"] == [DIGEST, None, DIGEST]
+    assert set(record.standing(present)) == {"a", "b", "c"}
 
 
 def test_several_processes_lose_nothing(record: PulledImages) -> None:

@@ -117,10 +117,13 @@ def validate(
 ) -> None:
     """Find the tasks that can be believed: gold is always resolved, and nothing at all never.
 
+    What is found is kept beside the output as soon as it is; the same command goes on after an interrupt.
+
     Exit: 0 all are reliable, 1 some are not, 2 usage, 130 interrupted.
     """
     from evals.validate import ValidationSettings
     from evals.validate import validate as validate_tasks
+    from evals.validation_progress import progress_path
     from results.record_files import encode
     from results.whole_files import write_whole
 
@@ -132,8 +135,10 @@ def validate(
         raise typer.BadParameter(message, param_hint="--output")
     selected = tasks.load(dataset, _tell)
     settings = ValidationSettings(repeat, verifications, containers.judging(selected))
-    found = _carried_out(validate_tasks(selected, settings, _tell_reliability))
+    progress = progress_path(output)
+    found = _carried_out(validate_tasks(selected, settings, progress, _tell_reliability))
     write_whole(output, encode(found, indent=2) + b"\n")
+    progress.unlink()
     typer.echo(f"{len(found.tasks)} of {len(found.found)} tasks are reliable: {output}")
     raise typer.Exit(DONE if len(found.tasks) == len(found.found) else ERROR)
 
@@ -153,7 +158,7 @@ def _carried_out(work: Coroutine[Any, Any, T]) -> T:
     try:
         return asyncio.run(watched())
     except asyncio.CancelledError:
-        _tell("interrupted: what was judged until then is recorded")
+        _tell("interrupted: what was judged until then is kept")
         raise typer.Exit(INTERRUPTED) from None
 
 

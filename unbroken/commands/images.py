@@ -100,13 +100,17 @@ def prune(
     *,
     budget: Budget = None,
     everything: Annotated[bool, typer.Option("--all", help="Remove all that this tool pulled.")] = False,
+    imported: Annotated[
+        bool, typer.Option("--imported", help="Also those that `evals images import` brought; else they are not ours.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
 ) -> None:
-    """Remove images that this tool pulled, the least recently used first; others, and those in use, stay.
+    """Remove images that this tool pulled, the least recently used first; others stay.
 
-    Exit: 0, or 1 where more is left than was asked for, 2 usage.
+    So do those that a container uses, or that a live run needs. Exit: 0, or 1 where more is left than was asked for,
+    2 usage.
     """
-    from evals.images.eviction import OwnImages, choose, remove, size_of_own, used_by_containers
+    from evals.images.eviction import OwnImages, choose, in_use, remove, size_of_own
     from evals.images.patience import ImageError
     from evals.images.pulled_images import PulledImages
     from evals.images.sizes import shown
@@ -116,10 +120,12 @@ def prune(
     allowed = _bytes(budget) or 0
     with _engine() as client:
         record = PulledImages.of(client)
-        images = OwnImages(client, record).here()
-        used = used_by_containers(client)
-        choice = choose(images, allowed, {}, {own.name for own in images if own.image.image_id in used})
+        images = OwnImages(client, record).here(imported=imported)
+        reasons = in_use(client, record, images)
+        choice = choose(images, allowed, {}, reasons)
         failed = 0
+        for own in choice.staying:
+            _tell(f"kept {own.name}: {reasons[own.name]}")
         for own in choice.going:
             try:
                 if not dry_run:
@@ -148,7 +154,8 @@ def export(
 ) -> None:
     """Write the images of tasks to archives, with an index, for a machine that reaches no registry.
 
-    An archive that is there and whole is not written again. Exit: 0, 1 where an image is missing, 2 usage.
+    What is there and whole stays, and is not written again: an export adds. Exit: 0, 1 where an image is missing,
+    2 usage.
     """
     from evals.images.archive_index import index_path
     from evals.images.exporting import export_images
@@ -171,16 +178,19 @@ def import_(
 ) -> None:
     """Load images from archives, each checked before it is loaded, and after.
 
-    Exit: 0 all are here, 1 some are not, 2 usage.
+    Only `prune --imported` removes them again. Exit: 0 all are here, 1 some are not, 2 usage.
     """
     from evals.images.archive_index import index_path
-    from evals.images.importing import import_images
+    from evals.images.importing import Importing
+    from evals.images.pulled_images import PulledImages
 
     if not index_path(place).is_file():
         message = f"there is no index {index_path(place)}; `evals images export` writes it with the archives"
         raise typer.BadParameter(message, param_hint="DIR|FILE.tar")
     with _engine() as client:
-        failed = import_images(client, place, _say, force=force)
+        record = PulledImages.of(client)
+        record.read()  # a damaged one is told of before anything is loaded
+        failed = Importing(client, record, _say, force).import_all(place)
     raise typer.Exit(INCOMPLETE if failed else DONE)
 
 
@@ -235,6 +245,7 @@ class _Progress:
         self._over = 0
 
     def __call__(self, pulled: "Pulled") -> None:
+        from evals.images.arrivals import tell_changed
         from evals.images.sizes import shown
         from results.wording import duration
 
@@ -247,10 +258,7 @@ class _Progress:
             how = f"pulled, {shown(pulled.image.size)}, {pulled.image.digest}, {duration(pulled.seconds)}"
         _say(f"[{self._over}/{self._total}] {pulled.name}  {how}")
         if pulled.image and pulled.earlier_digest:
-            _tell(
-                f"{pulled.name} is another image than before: the digest was {pulled.earlier_digest}, and is "
-                f"{pulled.image.digest}"
-            )
+            _tell(tell_changed(pulled.name, pulled.earlier_digest, pulled.image.digest))
 
 
 def _tell_status(found: "ImagesStatus") -> None:
