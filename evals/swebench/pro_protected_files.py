@@ -6,7 +6,7 @@ of the patch is in the container, and kept in a folder there: nothing of a patch
 
 import re
 import shlex
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from evals.swebench.dataset import ProRow
 from evals.swebench.path_lists import REMOVE, decode_lists, encode_paths
@@ -136,7 +136,8 @@ class ProProtectedFiles:
         top_level = frozenset(path.split("/", 1)[0] for path in self._tracked)
         task = Task(self._tests, paths_of(self.row.patch), command="", top_level=top_level)
         changes = [Change(path, is_new=path not in self._tracked) for path in paths]
-        self.steering = pro_steering(changes, task, self.row.repo_language)
+        found = pro_steering(changes, task, self.row.repo_language)
+        self.steering = [replace(one, kept=one.kept and one.path not in self._untracked) for one in found]
         undone = [one for one in self.steering if not one.kept and one.path not in self._tests]
         if known := [one.path for one in undone if not one.is_new]:
             await self._ask(_EXTRACT.format(folder=_FOLDER, base=self._base), encode_paths(known))

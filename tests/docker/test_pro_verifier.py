@@ -325,6 +325,10 @@ async def test_a_runner_that_git_ignores_is_put_back_and_said(task: ProTask, tmp
         for name, patch in {"gone": gone, "moved": moved}.items():
             found = await other.judge(other.row.patch + patch, tmp_path / name)
             assert found.resolved == (False, True), name
+        installing = task.row.patch + added("node_modules/other.txt", "x")
+        other = task.changed({"image": image, "patch": installing}, run_script=script)
+        found = await other.judge(installing + head + other_runner(other), tmp_path / "installing")
+        assert any(flag.startswith(RUNNER) and "put back" in flag for flag in found.hardened.flags)
 
 
 async def test_links_and_modes_of_the_files_of_the_tests_stay(task: ProTask, tmp_path: Path) -> None:
