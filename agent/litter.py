@@ -9,9 +9,10 @@ before any of these.
 """
 
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from fnmatch import translate
+from functools import lru_cache
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,8 @@ def exclude_file(tracked: Iterable[str], own_folder: str | None) -> str:
     lines = [rule.pattern for rule in RULES]
     if own_folder is not None:
         lines.append(f"/{_literally(own_folder)}/")
-    folders = dict.fromkeys(folder for name in tracked for folder in _matching_folders(name))
+    # Only those that a rule means by their own name: what lies in one is back with it, and each line costs git time.
+    folders = [folder for folder in every_folder(tracked) if _folder_rule(folder.rpartition("/")[2]) is not None]
     # A line break cannot be written in such a file: the new files in that folder stay out.
     lines += [f"!/{_literally(folder)}/" for folder in sorted(folders) if "\n" not in folder]
     return "".join(f"{line}\n" for line in lines)
@@ -80,7 +82,10 @@ def exclude_file(tracked: Iterable[str], own_folder: str | None) -> str:
 
 def left_out_by_git(name: str) -> LeftOut:
     """What git has left out by `RULES`, or by its own."""
-    return LeftOut(name, next((rule.reason for rule in RULES if _matches(rule, name)), IGNORED))
+    *folders, last = name.split("/")
+    rules = [*map(_folder_rule, folders), _file_rule(last), _place_rule(name)]
+    told = [rule for rule in rules if rule is not None]
+    return LeftOut(name, RULES[min(told)].reason if told else IGNORED)
 
 
 def may_be_made(changed: Iterable[str]) -> bool:
@@ -94,7 +99,7 @@ def made_by_tools(changed: Collection[str], tracked: Collection[str], present: C
     `tracked` are those that the repository had in its index when the work began, `present` those that there are now.
     """
     known, there = frozenset(tracked), frozenset(present)
-    occupied = {folder for name in known for folder in folders_of(name)}
+    occupied = every_folder(known)
     roots = {name.rpartition("/")[0] for name in changed if name.rpartition("/")[2] == ENVIRONMENT_FILE}
     environments = roots - occupied - {""}
     found: dict[str, LeftOut] = {}
@@ -121,10 +126,15 @@ def _built(name: str, occupied: Collection[str], there: Collection[str]) -> Left
     return None
 
 
-def _matching_folders(name: str) -> Iterator[str]:
-    for folder in folders_of(name):
-        if any(rule.pattern.endswith("/") and _matches(rule, f"{folder}/") for rule in RULES):
-            yield folder
+def every_folder(names: Iterable[str]) -> set[str]:
+    """All the folders that these files and folders lie in."""
+    found: set[str] = set()
+    for name in names:
+        folder = name[:-1].rpartition("/")[0]
+        while folder and folder not in found:
+            found.add(folder)
+            folder = folder.rpartition("/")[0]
+    return found
 
 
 def folders_of(name: str) -> list[str]:
@@ -132,15 +142,28 @@ def folders_of(name: str) -> list[str]:
     return [name[: match.start()] for match in re.finditer("/", name[:-1])]
 
 
-def _matches(rule: Rule, name: str) -> bool:
-    """Whether it, or a folder that it lies in, is what the rule means."""
-    if rule.pattern.startswith("/"):
-        parts, patterns = name.split("/"), rule.pattern[1:].split("/")
-        return len(parts) == len(patterns) and all(map(fnmatchcase, parts, patterns))
-    *folders, last = name.split("/")
-    if rule.pattern.endswith("/"):
-        return any(fnmatchcase(folder, rule.pattern[:-1]) for folder in folders)
-    return fnmatchcase(last, rule.pattern)
+def _first_rule(are_meant: Callable[[Rule], bool]) -> Callable[[str], int | None]:
+    """Tells the first of these rules that means a name. The same names come again and again."""
+    patterns = [
+        (number, re.compile(translate(rule.pattern.strip("/")))) for number, rule in enumerate(RULES) if are_meant(rule)
+    ]
+
+    @lru_cache(maxsize=1 << 14)
+    def first(name: str) -> int | None:
+        return next((number for number, pattern in patterns if pattern.match(name)), None)
+
+    return first
+
+
+_folder_rule = _first_rule(lambda rule: rule.pattern.endswith("/") and not rule.pattern.startswith("/"))
+_file_rule = _first_rule(lambda rule: "/" not in rule.pattern)
+_anchored_rule = _first_rule(lambda rule: rule.pattern.startswith("/"))
+
+
+def _place_rule(name: str) -> int | None:
+    """The rule about what lies right there: its star stands for no slash."""
+    rule = _anchored_rule(name)
+    return rule if rule is not None and RULES[rule].pattern.count("/") == name.count("/") + 1 else None
 
 
 def _literally(name: str) -> str:

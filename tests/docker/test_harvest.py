@@ -9,7 +9,7 @@ from docker import DockerClient
 from real_things import VENV, Console, calls
 
 from agent import litter
-from agent.workspace import Diff, Workspace
+from agent.workspace import Diff, Workspace, WorkspaceError
 from evals.swebench.dataset import Row
 from results.records.events import PatchEvent
 from results.run_directory import TryDirectory, list_runs
@@ -42,6 +42,7 @@ python3 -m venv --without-pip env; rm -f env/.gitignore
 MORE = "python3 -m compileall -q . ; mkdir node_modules; touch node_modules/a"
 KEPT = ["build/rules.py", "fixtures/node_modules/a/new.js", "link", "odd [x]/größe 1.py", "picture.png",
         "src/pkg/__init__.py", "src/pkg/new.py", "two\nlines.py", "vendor/forced.log"]  # fmt: skip
+PLAIN = [name for name in KEPT if name.isascii() and name.isprintable() and name not in ("link", "vendor/forced.log")]
 LEFT_OUT = {
     "build/lib/": litter.COPIED,
     "build/bdist.linux-x86_64/": litter.BUILT,
@@ -88,6 +89,45 @@ async def test_build_litter_in_a_container_is_left_out_and_all_work_is_there(san
     assert applied.exit_code == 0, applied.output.decode()
     listed = await run(sandbox, "cd /srv/clone && git add --all --force && git diff --cached --name-only -z HEAD")
     assert listed.split("\0")[:-1] == KEPT
+
+
+COLLECT = "git commit --quiet --all --amend -m x; git reflog expire --expire=now --all; git gc --quiet --prune=now"
+
+
+async def prepared(sandbox: DockerSandbox) -> tuple[Workspace, str]:
+    """The repository, with a copy of it as it was."""
+    await run(sandbox, f"git init --quiet .\n{BEFORE}\necho 1 >untracked; cp -a . /srv/copy")
+    workspace = Workspace(sandbox)
+    return workspace, await workspace.snapshot()
+
+
+@pytest.mark.parametrize("damage", ["rm -rf .git", "rm -rf .git; git init --quiet .", COLLECT])
+async def test_work_in_a_container_is_harvested_without_the_repository_s_own_data(
+    sandbox: DockerSandbox, damage: str
+) -> None:
+    workspace, base = await prepared(sandbox)
+    await run(sandbox, f"{WORK}\necho 2 >untracked; rm vendor/forced.log\n{damage}")
+    diff = await workspace.diff(base)
+    applied = await sandbox.exec("cd /srv/copy && git apply -", timeout=60, stdin=diff.patch)
+    assert applied.exit_code == 0, applied.output.decode()
+    await run(sandbox, "cd /srv/copy; [ ! -e vendor/forced.log ]; grep 2 untracked; [ -L link ]; [ ! -e a.log ]")
+    await run(sandbox, f"for file in {' '.join(PLAIN)}; do cmp $file /srv/copy/$file; done")
+
+
+async def test_work_in_a_container_is_harvested_without_our_folder(sandbox: DockerSandbox) -> None:
+    workspace, base = await prepared(sandbox)
+    await run(sandbox, f"echo 2 >new.py; echo 2 >untracked; echo >.gitignore; rm -rf {sandbox.scratch_directory}")
+    diff = await workspace.diff(base)
+    headers = [line for line in diff.patch.decode().splitlines() if line.startswith("diff --git ")]
+    assert headers == [f"diff --git a/{name} b/{name}" for name in (".gitignore", "new.py", "untracked")]
+    assert diff.left_out == (litter.LeftOut("was-there.log", litter.IGNORED_BEFORE),)
+
+
+async def test_container_in_which_both_are_gone_is_told_in_a_sentence(sandbox: DockerSandbox) -> None:
+    workspace, base = await prepared(sandbox)
+    await run(sandbox, f"echo 2 >new.py; rm -rf .git {sandbox.scratch_directory}")
+    with pytest.raises(WorkspaceError, match=r"cannot be told from what was there before: .* is gone as well"):
+        await workspace.diff(base)
 
 
 def only_try(runs: Path) -> TryDirectory:

@@ -15,7 +15,10 @@ from agent.litter import (
     IGNORED,
     RULES,
     LeftOut,
+    Rule,
+    every_folder,
     exclude_file,
+    folders_of,
     left_out_by_git,
     made_by_tools,
     may_be_made,
@@ -128,3 +131,58 @@ def test_git_itself_agrees_about_names_that_mean_something_in_a_gitignore(tmp_pa
         [*command, "--no-index", "--stdin"], input="\0".join(asked).encode(), capture_output=True, check=True
     )
     assert done.stdout.decode().split("\0")[:-1] == [asked[0], asked[2]]
+
+
+def by_the_book(rule: Rule, name: str) -> bool:
+    """What a rule means, one pattern after the other."""
+    if rule.pattern.startswith("/"):
+        parts, patterns = name.split("/"), rule.pattern[1:].split("/")
+        return len(parts) == len(patterns) and all(map(fnmatch.fnmatchcase, parts, patterns))
+    *folders, last = name.split("/")
+    if rule.pattern.endswith("/"):
+        return any(fnmatch.fnmatchcase(folder, rule.pattern[:-1]) for folder in folders)
+    return fnmatch.fnmatchcase(last, rule.pattern)
+
+
+LITTER_PARTS = st.sampled_from(
+    [
+        "a",
+        "dist",
+        "x.whl",
+        "m.pyc",
+        "__pycache__",
+        "x.egg-info",
+        "node_modules",
+        ".coverage",
+        "a.cpython-3.so",
+        ".tox",
+        "",
+    ]
+)
+
+
+@given(st.lists(LITTER_PARTS, min_size=1, max_size=5).map("/".join))
+def test_reason_is_that_of_the_first_rule_that_means_the_name(name: str) -> None:
+    expected = next((rule.reason for rule in RULES if by_the_book(rule, name)), IGNORED)
+    assert left_out_by_git(name) == LeftOut(name, expected)
+
+
+@given(FILES)
+def test_every_folder_is_found_once_for_all(names: frozenset[str]) -> None:
+    assert every_folder(names) == {folder for name in names for folder in folders_of(name)}
+
+
+def test_a_tree_of_tracked_packages_costs_git_one_line() -> None:
+    """Git compares each line with each file: with a line for each folder, thousands of packages took minutes."""
+    tracked = [f"web/node_modules/package{number}/lib/index.js" for number in range(5000)]
+    nested = "web/node_modules/package7/node_modules/inner/index.js"
+    lines = exclude_file([*tracked, nested], None).splitlines()
+    assert lines[len(RULES) :] == ["!/web/node_modules/", "!/web/node_modules/package7/node_modules/"]
+
+
+@pytest.mark.timeout(60)
+def test_hundreds_of_thousands_of_files_below_node_modules_are_told() -> None:
+    names = [f"web/node_modules/p{number % 977}/node_modules/q/lib/f{number}.js" for number in range(300_000)]
+    assert exclude_file(names, None).count("!/") == 978
+    assert {left_out_by_git(name).reason for name in names} == {"packages that npm and its like installed"}
+    assert made_by_tools(names, names, names) == {}

@@ -4,11 +4,12 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 from real_things import GitRepository
-from workspace_desk import Change, Make, apply, diff_of, files, workspace_in
+from workspace_desk import Make, apply, changed, diff_of, files, names, whole_diff_of, workspace_in
 
 from agent import litter
 from agent.session import SHOWN_LEFT_OUT, patch_event, with_left_out
@@ -17,22 +18,6 @@ from results.records.events import EVENT
 from results.records.outcome import Outcome
 
 pytestmark = pytest.mark.usefixtures("git_without_settings")
-
-
-async def whole_diff_of(repository: GitRepository, change: Change) -> Diff:
-    async with workspace_in(repository.path) as workspace:
-        base = await workspace.snapshot()
-        change(repository)
-        return await workspace.diff(base)
-
-
-def names(diff: Diff) -> dict[str, str]:
-    return {left.name: left.reason for left in diff.left_out}
-
-
-def changed(patch: bytes) -> list[str]:
-    """The names in the patch's headers, as git spells them."""
-    return [line.split(" b/", 1)[-1] for line in patch.decode().splitlines() if line.startswith("diff --git ")]
 
 
 # -- what tools make
@@ -141,6 +126,26 @@ async def test_new_file_beside_tracked_ones_is_work_whatever_the_folder_is_calle
     diff = await whole_diff_of(repository, lambda work: [work.write(name, "2\n") for name in new])
     assert changed(diff.patch) == new[:2]
     assert names(diff).keys() == {"node_modules/", "odd xy/.tox/"}
+
+
+async def test_litter_is_told_beside_the_event_loop(make_repository: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: dict[str, threading.Thread] = {}
+
+    def noted(name: str) -> None:
+        function = getattr(litter, name)
+
+        def call(*arguments: object) -> object:
+            threads[name] = threading.current_thread()
+            return function(*arguments)
+
+        monkeypatch.setattr(litter, name, call)
+
+    for name in ("exclude_file", "made_by_tools", "left_out_by_git"):
+        noted(name)
+    repository = make_repository(**{"setup.py": "", "node_modules/a.js": "1\n"})
+    await diff_of(repository, lambda work: (work.write("build/lib/a.py", "1\n"), work.write("a.pyc", "1\n")))
+    assert threads.keys() == {"exclude_file", "made_by_tools", "left_out_by_git"}
+    assert threading.main_thread() not in threads.values()
 
 
 # -- odd files

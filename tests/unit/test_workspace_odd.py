@@ -148,21 +148,6 @@ async def test_repository_of_someone_else_is_refused_with_git_s_reason(
             await workspace.check()
 
 
-async def test_git_folder_that_the_agent_deleted_is_a_sentence(repository: GitRepository):
-    with pytest.raises(WorkspaceError, match="not a git repository"):
-        await diff_of(repository, lambda work: shutil.rmtree(work.path / ".git"))
-
-
-async def test_git_folder_that_the_agent_made_anew_is_no_crash(repository: GitRepository):
-    def anew(work: GitRepository) -> None:
-        shutil.rmtree(work.path / ".git")
-        work.git("init", "--quiet")
-        work.write("greeting", "what was here before is lost\n")
-
-    with pytest.raises(WorkspaceError, match="git failed"):
-        await diff_of(repository, anew)
-
-
 async def test_scratch_folder_that_the_agent_deleted_costs_nothing(repository: GitRepository):
     async with workspace_in(repository.path) as workspace:
         base = await workspace.snapshot()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from real_things import GitRepository
 
-from agent.workspace import Workspace
+from agent.workspace import Diff, Workspace
 from runners.local_sandbox import LocalSandbox
 
 Make = Callable[..., GitRepository]
@@ -23,11 +23,25 @@ async def workspace_in(folder: Path) -> AsyncGenerator[Workspace]:
         await sandbox.close()
 
 
-async def diff_of(repository: GitRepository, change: Change) -> bytes:
+async def whole_diff_of(repository: GitRepository, change: Change) -> Diff:
     async with workspace_in(repository.path) as workspace:
         base = await workspace.snapshot()
         change(repository)
-        return (await workspace.diff(base)).patch
+        return await workspace.diff(base)
+
+
+async def diff_of(repository: GitRepository, change: Change) -> bytes:
+    return (await whole_diff_of(repository, change)).patch
+
+
+def names(diff: Diff) -> dict[str, str]:
+    """What is not in the diff, and why."""
+    return {left.name: left.reason for left in diff.left_out}
+
+
+def changed(patch: bytes) -> list[str]:
+    """The names in the patch's headers, as git spells them."""
+    return [line.split(" b/", 1)[-1] for line in patch.decode().splitlines() if line.startswith("diff --git ")]
 
 
 async def apply(patch: bytes, folder: Path) -> None:
