@@ -143,7 +143,10 @@ async def _grade_one(grading: _Grading, run: RunDirectory, row: AnyInstance, pat
     try:
         harvest, outcome = await grading.judge(Work(row, trial, directory, patch or b"", outcome))
     except asyncio.CancelledError:
-        close_try(trial, directory, Harvest(outcome, patch or b"", None, time.time()), not_judged(outcome))
+        broken_off = not_judged(outcome)
+        if patch is None:  # which has to stay known of it: nobody made that empty patch
+            broken_off = broken_off.model_copy(update={"detail": MISSING})
+        close_try(trial, directory, Harvest(outcome, patch or b"", None, time.time()), broken_off)
         raise
     close_try(trial, directory, harvest, outcome)
 
@@ -174,5 +177,22 @@ async def _opened(
             try:
                 yield grading
             finally:
-                failures = [str(failure) for failure in await janitor.finish()]
-                grading.result.leftovers = failures + await asyncio.to_thread(remove_containers, client, run_id)
+                grading.result.leftovers = await cleaned_up(client, janitor, run_id)
+
+
+async def cleaned_up(client: "DockerClient", janitor: Janitor, run_id: str) -> list[str]:
+    """Remove the containers of the run, and return why some are still there.
+
+    An interrupt waits for it, for most come when the work is being given up already; another one does not.
+    """
+    cleaning = asyncio.create_task(_clean_up(client, janitor, run_id))
+    try:
+        return await asyncio.shield(cleaning)
+    except asyncio.CancelledError:
+        await cleaning
+        raise
+
+
+async def _clean_up(client: "DockerClient", janitor: Janitor, run_id: str) -> list[str]:
+    failures = [str(failure) for failure in await janitor.finish()]
+    return failures + await asyncio.to_thread(remove_containers, client, run_id)

@@ -154,8 +154,19 @@ def _prediction(entry: Any, where: str) -> Prediction:
     if key is None:
         message = f"{where} has no patch: it stands under `model_patch`, or under `patch` in the spelling of Pro"
         raise PredictionsError(message)
-    model = next((fields[key] for key in _MODEL_KEYS if fields.get(key) is not None), None)
-    return Prediction(identifier, _patch_bytes(fields[key], f"{where}: {key}"), None if model is None else str(model))
+    model = next((str(fields[key]) for key in _MODEL_KEYS if fields.get(key) is not None), None)
+    for name in filter(None, (identifier, model)):
+        _require_text(name, where)
+    return Prediction(identifier, _patch_bytes(fields[key], f"{where}: {key}"), model)
+
+
+def _require_text(name: str, where: str) -> None:
+    """Raise PredictionsError for a name that could not be written down again for anybody but Python."""
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        message = f"{where} has a name with half a surrogate pair in it, which is no text: {name!r}"
+        raise PredictionsError(message) from error
 
 
 def _patch_bytes(value: Any, where: str) -> bytes:

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from evals.swebench.dataset_sources import FILES, NAMES
 from results.run_directory import RunDirectory
 from results.statistics import wilson_interval
 
-_SPLITS = ("lite", "verified", "multilingual", "multimodal")
-_FULL = "test"
-_WORD = re.compile(r"[a-z]+")
+FOLDERS = ("test", "lite", "verified", "multilingual", "multimodal")
+"""The leaderboard's, one a dataset; `test` is that of the full SWE-bench."""
+_FULL = ("swebench", "swebenchfull", "full")
+_OWNERS = ("swe-bench", "princeton-nlp")
 
 _SCRIPTED = ", scripted: this says nothing about any model"
 _README = """# {name}
@@ -57,9 +59,9 @@ class Submission:
     open_system: bool = True
 
     @classmethod
-    def of(cls, run: RunDirectory, model: str) -> "Submission":
-        """What a run says of itself: its benchmark, the day of its first start (UTC), its model."""
-        return cls(model, f"Unbroken + {model.rpartition('/')[2]}", split_of(run), _first_day(run))
+    def of(cls, run: RunDirectory, model: str, split: str) -> "Submission":
+        """What a run says of itself: the day of its first start (UTC), its model."""
+        return cls(model, f"Unbroken + {model.rpartition('/')[2]}", split, _first_day(run))
 
     @property
     def folder(self) -> str:
@@ -68,11 +70,20 @@ class Submission:
         return f"{self.date}_unbroken_{safe}"
 
 
-def split_of(run: RunDirectory) -> str:
-    """The leaderboard's folder for the dataset of a run, by the words of the dataset's name or of its file's."""
-    benchmark = run.manifest.benchmark
-    words = _WORD.findall(f"{benchmark.name} {Path(benchmark.source).stem}".lower())
-    return next((split for split in _SPLITS if split in words), _FULL)
+def split_of(run: RunDirectory) -> str | None:
+    """The leaderboard's folder for the dataset of a run; None where nothing says which of its datasets that is.
+
+    A dataset of the Hub says it when it is one of SWE-bench's own, a file by its whole name (`swebench_lite.parquet`,
+    `verified.jsonl`), and the folder of a file never.
+    """
+    source = run.manifest.benchmark.source
+    owner, _, name = NAMES.get(source, source).rpartition("/")
+    if Path(source).suffix in FILES:
+        name = Path(source).stem
+    elif owner.lower() not in _OWNERS:
+        return None
+    word = re.sub(r"[^a-z0-9]", "", name.lower())
+    return "test" if word in _FULL else next((one for one in FOLDERS[1:] if word in (one, f"swebench{one}")), None)
 
 
 def write_submission(folder: Path, run: RunDirectory, submission: Submission, *, resolved: int, patches: int) -> None:

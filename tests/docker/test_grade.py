@@ -1,10 +1,12 @@
 """Verdicts on patches that are there already: of any tool, and of a run once more."""
 
+import asyncio
 import json
 import secrets
 import signal
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,15 @@ from docker import DockerClient
 from docker.errors import NotFound
 from real_things import PATIENCE, VENV, Console, end
 
+from evals.grade import cleaned_up
+from evals.janitor import Janitor
 from evals.swebench.dataset import Row
+from evals.swebench.exports import export_predictions
 from evals.swebench.rows import V5_COLUMNS
 from results.run_directory import list_runs
 from results.score import score, trial_results
 from runners.docker_engine import TRIAL_LABEL
+from runners.docker_sandbox import ContainerSettings, DockerSandbox
 
 EVALS = str(VENV / "bin" / "evals")
 UNAPPLIABLE = "diff --git a/no.py b/no.py\n--- a/no.py\n+++ b/no.py\n@@ -1 +1 @@\n-not there\n+nor here\n"
@@ -78,9 +84,13 @@ def test_a_sample_is_judged_again_in_its_own_order(console: Console, demo_rows: 
     said = [{"instance_id": row.instance_id, "model_patch": ""} for row in demo_rows.values()]
     predictions.write_text(json.dumps(said), "utf-8")
     command = [EVALS, "grade", "--predictions", str(predictions), "--dataset", str(dataset), "--runs", str(runs)]
-    assert console.run([*command, "--sample", "6", "--seed", "1"]).code == 0
+    done = console.run([*command, "--sample", "5", "--seed", "1"])
+    assert done.code == 0, done.err
+    assert f"left out: {len(demo_rows) - 5} predictions for tasks that are not selected" in done.err
     (run,) = list_runs(runs).found
-    assert run.manifest.benchmark.task_ids != [row.instance_id for row in demo_rows.values()]
+    assert score(trial_results(run)).n == 5
+    sampled = run.manifest.benchmark.task_ids
+    assert sampled != [row.instance_id for row in demo_rows.values() if row.instance_id in sampled]
     again = console.run([EVALS, "regrade", run.manifest.run_id, "--runs", str(runs)])
     assert again.code == 0, again.err
     assert all(len(trial.verdicts()) == 4 for trial in run.trials())
@@ -97,8 +107,15 @@ def test_rows_that_borrowed_columns_are_judged_again(
     command = [EVALS, "grade", "--predictions", str(predictions), "--dataset", str(older), "--runs", str(runs)]
     assert console.run([*command, "--complete-from", str(newer)]).code == 0
     (run,) = list_runs(runs).found
-    again = console.run([EVALS, "regrade", run.manifest.run_id, "--runs", str(runs)])
+    regrade = [EVALS, "regrade", run.manifest.run_id, "--runs", str(runs)]
+    again = console.run(regrade)
     assert again.code == 0, again.err
+
+    newer.rename(tmp_path / "moved.json")
+    gone = console.run(regrade)
+    assert gone.code == 2
+    assert "--dataset and --complete-from say where" in " ".join(gone.err.split())
+    assert console.run([*regrade, "--complete-from", str(tmp_path / "moved.json")]).code == 0
 
 
 def test_an_image_that_cannot_be_had_costs_its_own_task_alone(
@@ -181,12 +198,54 @@ def test_a_signal_ends_it_as_an_interrupt_does_and_keeps_what_was_judged(
     good, runs = demo_rows["lapse"], tmp_path / "runs"
     dataset, predictions = tmp_path / "rows.json", tmp_path / "preds.json"
     slow = good.model_dump(mode="json") | {"instance_id": "demo__slow-1", "eval_script": "sleep 600\n"}
-    dataset.write_text(json.dumps([good.model_dump(mode="json"), slow]), "utf-8")
+    unsaid = good.model_dump(mode="json") | {"instance_id": "demo__unsaid-1"}
+    dataset.write_text(json.dumps([good.model_dump(mode="json"), slow, unsaid]), "utf-8")
     said = [{"instance_id": name, "model_patch": good.patch} for name in (good.instance_id, "demo__slow-1")]
     predictions.write_text(json.dumps(said), "utf-8")
-    command = ["grade", "--predictions", str(predictions), "--dataset", str(dataset), "--runs", str(runs)]
+    command = ["grade", "--predictions", str(predictions), "--dataset", str(dataset), "--verdicts", "official"]
+    interrupt(console, client, [*command, "--runs", str(runs)])
+    (run,) = list_runs(runs).found
+    states = {result.task_id: (result.state, result.error) for result in trial_results(run)}
+    assert states.pop("demo__unsaid-1") == ("error", "cancelled")
+    assert states == {good.instance_id: ("resolved", None), "demo__slow-1": ("error", "cancelled")}
+    exported = export_predictions(run, tmp_path / "all_preds.jsonl")
+    assert exported.remarks == ["attempt 1: 1 tasks have no patch and are left out: demo__unsaid-1"]
+
+    interrupt(console, client, ["regrade", run.manifest.run_id, "--runs", str(runs)])
+    verdicts = {trial.task_id: trial.verdicts() for trial in run.trials()}
+    assert [verdict.resolved for verdict in verdicts[good.instance_id]] == [True, True]
+    assert verdicts["demo__slow-1"] == []
+
+
+async def test_what_ends_it_again_waits_until_the_containers_are_gone(
+    client: DockerClient, demo_rows: dict[str, Row], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id, janitor = f"test-{secrets.token_hex(4)}", Janitor()
+    settings = ContainerSettings(image=demo_rows["lapse"].image, directory="/testbed", run=run_id)
+    known, unknown = [await DockerSandbox.start(client, settings) for _ in range(2)]
+    close, begun, may_end = known.close, asyncio.Event(), asyncio.Event()
+
+    async def close_slowly() -> None:
+        begun.set()
+        await may_end.wait()
+        await close()
+
+    monkeypatch.setattr(known, "close", close_slowly)
+    janitor.close(known)
+    cleaning = asyncio.create_task(cleaned_up(client, janitor, run_id))
+    await begun.wait()
+    cleaning.cancel()
+    await asyncio.sleep(0)
+    may_end.set()
+    with pytest.raises(asyncio.CancelledError):
+        await cleaning
+    assert not any(is_there(client, sandbox.container_id) for sandbox in (known, unknown))
+
+
+def interrupt(console: Console, client: DockerClient, command: Sequence[str]) -> None:
+    """Start a command, end it while it judges the slow task, and see that it left no container."""
     process = subprocess.Popen(
-        [EVALS, *command, "--verifications", "1", "--verdicts", "official"],
+        [EVALS, *command, "--verifications", "1"],
         env=console.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     deadline = time.monotonic() + PATIENCE
@@ -194,13 +253,12 @@ def test_a_signal_ends_it_as_an_interrupt_does_and_keeps_what_was_judged(
     while not (found := containers.list(filters={"label": f"{TRIAL_LABEL}=demo__slow-1"}, ignore_removed=True)):
         assert time.monotonic() < deadline
         time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    time.sleep(0.05)  # `timeout` and CI systems send a second one
     done = end(process, signal.SIGTERM)
     assert done.code == 130
     assert "what was judged until then is kept" in done.err
     assert not any(is_there(client, container.id) for container in found)
-    (run,) = list_runs(runs).found
-    states = {result.task_id: (result.state, result.error) for result in trial_results(run)}
-    assert states == {good.instance_id: ("resolved", None), "demo__slow-1": ("error", "cancelled")}
 
 
 def is_there(client: DockerClient, identifier: str) -> bool:

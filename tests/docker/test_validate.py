@@ -6,6 +6,7 @@ import json
 import socketserver
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -113,8 +114,12 @@ def test_a_killed_validation_goes_on_where_it_was(
     rows = [good.model_dump(mode="json"), planted(good, "demo__waits-1", f"exec 3<{place}; read -r word <&3")]
     dataset.write_text(json.dumps(rows), "utf-8")
     command = [EVALS, "validate", "--dataset", str(dataset), "--repeat", "1", "--output", str(output)]
-    process = subprocess.Popen([*command, "--verifications", "1"], env=console.environment, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen([*command, "--verifications", "4"], env=console.environment, stdout=subprocess.DEVNULL)
     assert waits.wait(PATIENCE)
+    progress, deadline = output.with_name("reliable.json.progress.jsonl"), time.monotonic() + PATIENCE
+    while f'"{good.instance_id}"' not in progress.read_text("utf-8"):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
     process.kill()
     process.wait()
     assert not output.exists()

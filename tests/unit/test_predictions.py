@@ -77,6 +77,8 @@ def test_bytes_that_are_no_utf_8_come_back_as_they_were(tmp_path: Path) -> None:
         ("p.jsonl", '{"model_patch": ""}', r"line 1 of .*p\.jsonl has no instance_id"),
         ("p.jsonl", '{"instance_id": "a", "patch": []}', r"line 1 of .* \(a\): patch is no text, but of the type list"),
         ("p.jsonl", '{"instance_id": "a", "patch": "\\ud83d"}', r"half a surrogate pair at character 0"),
+        ("p.jsonl", '{"instance_id": "\\udce9", "patch": ""}', r"has a name with half a surrogate pair"),
+        ("p.jsonl", '{"instance_id": "a", "patch": "", "model": "\\udce9"}', r"\(a\) has a name with half a surrogate"),
         ("p.jsonl", '{"instance_id": "a", "patch": ""}\n{"instance_id": "a", "patch": ""}', r"line 2 .* second"),
         ("p.jsonl", '{"instance_id": "a", "patch": ""}\n{"insta', r"line 2 of .*p\.jsonl is no JSON"),
     ],

@@ -2,76 +2,20 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
+from export_desk import PATCH, TASKS, files_below, lines, run_in, work_on
+from hypothesis import given
+from hypothesis import strategies as st
 
+from evals.swebench.exported_work import Work, predictions_text
 from evals.swebench.exports import ExportError, export_evaluation, export_predictions, export_pro, export_submission
 from evals.swebench.predictions import MISSING, read_predictions
-from evals.swebench.submission import Submission
-from results.records.events import BackendDescription
-from results.records.manifest import AgentDescription, BenchmarkDescription, Manifest, SessionRecord
-from results.records.outcome import Outcome, TryEnd
-from results.records.verdict import Verdict
+from results.records.manifest import BenchmarkDescription
+from results.records.outcome import ErrorSource, Outcome, TryEnd
 from results.run_directory import RunDirectory
-
-TASKS = ["org__one-1", "org__two-2", "org__three-3"]
-PATCH = "diff --git a/ü b/ü\r\n+x\n".encode()
-
-
-def run_in(folder: Path, attempts: int = 1, **changes: Any) -> RunDirectory:
-    """A run with sessions and nothing done."""
-    backend = BackendDescription(base_url="http://127.0.0.1:1/v1", model="org/Model-3B", dialect="generic")
-    benchmark = BenchmarkDescription(
-        name="swebench", source="SWE-bench/SWE-bench_Verified", revision="abc", content_sha256="0" * 64, task_ids=TASKS
-    )
-    settings: dict[str, Any] = {"benchmark": benchmark, "attempts": attempts, "backend": backend, **changes}
-    run = RunDirectory.create(
-        folder,
-        Manifest(
-            run_id="20261130-160000-x-1", agent=AgentDescription(name="default"), harness_version="0.1.0", **settings,
-        ),
-    )  # fmt: skip
-    run.append_session(SessionRecord(started=1796040000, manifest_sha256="0", machine="m", python="3", concurrency=1))
-    return run
-
-
-def work_on(
-    run: RunDirectory, task: str, patch: bytes | None, attempt: int = 1, *, resolved: bool | None = True
-) -> None:
-    """One more try; with a verdict and the logs of its grading unless `resolved` is None."""
-    trial = run.trial(task, attempt)
-    one = trial.start_try()
-    one.trajectory_path.write_text(f"trajectory {task} {attempt}.{one.number}")
-    if patch is not None:
-        one.write_patch(patch)
-    outcome = Outcome(exit="finished") if patch is not None else Outcome(exit="error", error="sandbox")
-    one.write_end(TryEnd(task_id=task, attempt=attempt, number=one.number, outcome=outcome, started=1, ended=2))
-    if resolved is None:
-        return
-    number = trial.next_verdict_number()
-    files = trial.verdict_files(number)
-    (files / "report.json").write_text(json.dumps({task: {"resolved": resolved}}))
-    (files / "test_output.txt").write_text(f"log {number}")
-    (files / "eval.sh").write_text("true")
-    trial.append_verdict(
-        Verdict(
-            number=number, try_number=one.number, verifier="official", verifier_version="v", status="graded",
-            reward=float(resolved), resolved=resolved, started=1, ended=2,
-        )
-    )  # fmt: skip
-
-
-def files_below(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-
-
-def lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
 
 
 def test_predictions_are_spelled_as_swebench_reads_them(tmp_path: Path) -> None:
@@ -106,68 +50,86 @@ def test_a_patch_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
     assert exported.remarks[0].startswith(f"the patch of {TASKS[0]} is not UTF-8")
 
 
-def test_a_task_that_nobody_predicted_is_no_empty_patch(tmp_path: Path) -> None:
+@pytest.mark.parametrize("state", ["cancelled", None])
+def test_a_task_that_nobody_predicted_is_no_empty_patch(tmp_path: Path, state: ErrorSource | None) -> None:
     run = run_in(tmp_path / "runs")
     work_on(run, TASKS[0], b"", resolved=False)
     one = run.trial(TASKS[1], 1).start_try()
     one.write_patch(b"")
-    missing = Outcome(exit="submitted", detail=MISSING)
+    missing = Outcome(exit="submitted", error=state, detail=MISSING)
     one.write_end(TryEnd(task_id=TASKS[1], attempt=1, number=1, outcome=missing, started=1, ended=2))
     exported = export_predictions(run, tmp_path / "p.jsonl")
     assert [line["instance_id"] for line in lines(tmp_path / "p.jsonl")] == [TASKS[0]]
     assert exported.remarks == [f"attempt 1: 2 tasks have no patch and are left out: {TASKS[1]}, {TASKS[2]}"]
 
 
-REPORT = """
-import json, sys
-from pathlib import Path
-from swebench.harness.reporting import make_run_report
-predictions = {one["instance_id"]: one for one in map(json.loads, Path("all_preds.jsonl").read_text().splitlines())}
-make_run_report(predictions, [{"instance_id": task} for task in json.loads(sys.argv[1])], sys.argv[2])
-"""
-
-
-def test_swebench_counts_what_was_exported_as_its_own_logs(tmp_path: Path) -> None:
+def test_what_an_error_kept_from_working_is_no_empty_patch(tmp_path: Path) -> None:
     run = run_in(tmp_path / "runs")
-    work_on(run, TASKS[0], PATCH, resolved=True)
-    work_on(run, TASKS[1], PATCH, resolved=False)
-    folder = tmp_path / "evaluation"
-    assert export_evaluation(run, folder).paths == [folder]
-    arguments = [json.dumps([*TASKS, "org__four-4"]), run.manifest.run_id]
-    subprocess.run([sys.executable, "-c", REPORT, *arguments], cwd=folder, check=True, capture_output=True)
-    report = json.loads((folder / f"org__Model-3B.{run.manifest.run_id}.json").read_text())
-    assert (report["resolved_ids"], report["unresolved_ids"]) == ([TASKS[0]], [TASKS[1]])
-    assert (report["error_ids"], report["incomplete_ids"]) == ([], ["org__four-4", TASKS[2]])
-    assert report["total_instances"] == 4
-    one = Path("logs/run_evaluation", run.manifest.run_id, "org__Model-3B", TASKS[0])
-    assert {str(one / name) for name in ("patch.diff", "report.json", "test_output.txt", "eval.sh")} <= set(
-        files_below(folder)
-    )
-    with pytest.raises(ExportError, match="--force to replace it"):
-        export_evaluation(run, folder)
-    assert export_evaluation(run, folder, force=True).paths == [folder]
+    for task, patch in zip(TASKS, (b"", b"some work"), strict=False):
+        one = run.trial(task, 1).start_try()
+        one.write_patch(patch)
+        broken = Outcome(exit="error", error="backend")
+        one.write_end(TryEnd(task_id=task, attempt=1, number=1, outcome=broken, started=1, ended=2))
+    export_predictions(run, tmp_path / "p.jsonl")
+    assert [line["instance_id"] for line in lines(tmp_path / "p.jsonl")] == [TASKS[1]]
+
+
+@given(st.binary())
+def test_strict_readers_take_whatever_a_patch_holds(patch: bytes) -> None:
+    remarks: list[str] = []
+    text = predictions_text([Work("a", patch, Path(), None, resolved=False)], "m", remarks)
+    read = json.loads(text)["model_patch"].encode()  # raises for half surrogates
+    assert (read == patch) == (not remarks)
 
 
 @pytest.mark.parametrize(
-    ("name", "source", "split"),
+    ("source", "split"),
     [
-        ("swebench:verified", "SWE-bench/SWE-bench_Verified", "verified"),
-        ("swebench:rows", "/data/lite/elite.jsonl", "test"),
-        ("swebench:rows", "/data/x/swebench_lite.parquet", "lite"),
-        ("swebench:full", "SWE-bench/SWE-bench", "test"),
-        ("swebench:multilingual", "SWE-bench/SWE-bench_Multilingual", "multilingual"),
+        ("verified", "verified"),
+        ("full", "test"),
+        ("SWE-bench/SWE-bench_Verified", "verified"),
+        ("princeton-nlp/SWE-bench_Lite", "lite"),
+        ("SWE-bench/SWE-bench", "test"),
+        ("SWE-bench/SWE-bench_Multilingual", "multilingual"),
+        ("/data/x/swebench_lite.parquet", "lite"),
+        ("verified.jsonl", "verified"),
     ],
 )
-def test_the_folder_of_a_submission_is_that_of_its_dataset(tmp_path: Path, name: str, source: str, split: str) -> None:
-    benchmark = BenchmarkDescription(name=name, source=source, content_sha256="0" * 64, task_ids=TASKS)
-    run = run_in(tmp_path / "runs", benchmark=benchmark)
-    assert Submission.of(run, "m").split == split
+def test_the_folder_of_a_submission_is_that_of_its_dataset(tmp_path: Path, source: str, split: str) -> None:
+    (folder,) = export_submission(run_of(tmp_path / "runs", source), tmp_path / "out").paths
+    assert folder.parent.name == split
 
 
-def test_the_leaderboard_takes_no_run_of_pro(tmp_path: Path) -> None:
-    run = run_in(tmp_path / "runs", sandbox={"verifier_scripts_sha256": "0"})
-    with pytest.raises(ExportError, match="--format pro"):
+@pytest.mark.parametrize(
+    "source",
+    [
+        "/data/lite/elite.jsonl",
+        "/data/lite/rows.json",
+        "my-lite-rows.jsonl",
+        "test.parquet",
+        "_.json",
+        "me/lite",
+        "pro",
+    ],
+)
+def test_a_dataset_of_unknown_origin_gets_the_folder_that_is_stated(tmp_path: Path, source: str) -> None:
+    run = run_of(tmp_path / "runs", source)
+    with pytest.raises(ExportError, match="give its folder there with --split"):
         export_submission(run, tmp_path / "out")
+    (folder,) = export_submission(run, tmp_path / "out", split="lite").paths
+    assert folder.parent == tmp_path / "out" / "evaluation" / "lite"
+
+
+def run_of(runs: Path, source: str) -> RunDirectory:
+    benchmark = BenchmarkDescription(name="swebench:x", source=source, content_sha256="0" * 64, task_ids=TASKS)
+    return run_in(runs, benchmark=benchmark)
+
+
+def test_neither_the_leaderboard_nor_swebench_takes_a_run_of_pro(tmp_path: Path) -> None:
+    run = run_in(tmp_path / "runs", sandbox={"verifier_scripts_sha256": "0"})
+    for export in (export_submission, export_evaluation):
+        with pytest.raises(ExportError, match="--format pro"):
+            export(run, tmp_path / "out")
 
 
 def test_each_attempt_gets_a_file_of_its_own(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def grade(
     if paired.not_selected:
         _tell(f"left out: {len(paired.not_selected)} predictions for tasks that are not selected")
     judging = verification.asked(selected)
-    who = next((one.model for one in found.values() if one.model), None) or predictions.stem
+    who = next((one.model for _, one in paired.rows if one and one.model), None) or predictions.stem
     label = f"swebench:{selected.name}-{who.rpartition('/')[2]}"
     manifest = make_manifest(
         new_run_id(label), f"swebench:{selected.name}", selected, who, 1, SandboxOptions(), judging
@@ -80,6 +80,10 @@ def regrade(
     dataset: Annotated[
         str | None, typer.Option(help="Where the tasks are now, if they are no longer where the run had them from.")
     ] = None,
+    complete_from: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|FILE", help="The same for the dataset that lent its columns to those tasks."),
+    ] = None,
     pro_scripts: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="SWE-bench Pro's evaluation, as for `evals swebench`; it must be the same."),
@@ -96,7 +100,7 @@ def regrade(
     from results.run_directory import find_run
 
     found = find_run(options.runs_directory(runs), run)
-    loaded = _dataset_of(found, dataset)
+    loaded = _dataset_of(found, dataset, complete_from)
     judging = _judging_of(found, loaded, pro_scripts)
     rows = {row.instance_id: row for row in loaded.rows}
     progress = _Progress(len(found.trials()))
@@ -189,11 +193,11 @@ def _judging_of(run: "RunDirectory", dataset: "Dataset[Any]", pro_scripts: Path 
     return judging
 
 
-def _dataset_of(run: "RunDirectory", dataset: str | None) -> "Dataset[Any]":
+def _dataset_of(run: "RunDirectory", dataset: str | None, complete_from: str | None) -> "Dataset[Any]":
     """The tasks as the run had them. Raises DatasetError, or a usage error where they are others by now."""
     import dataclasses
 
-    from evals.swebench.dataset import Dataset, Row, load_dataset
+    from evals.swebench.dataset import Dataset, DatasetError, Row, load_dataset
     from evals.swebench.selection import Selection
 
     benchmark = run.manifest.benchmark
@@ -202,7 +206,13 @@ def _dataset_of(run: "RunDirectory", dataset: str | None) -> "Dataset[Any]":
 
         return Dataset("evals/demo", None, [Row.model_validate(row) for row in load_rows()])
     place = dataset or (f"{benchmark.source}@{benchmark.revision}" if benchmark.revision else benchmark.source)
-    whole = load_dataset(place, tell=_tell, complete_from=benchmark.completed_from)
+    lender = complete_from or benchmark.completed_from
+    try:
+        whole = load_dataset(place, tell=_tell, complete_from=lender)
+    except DatasetError as error:
+        stated = "--dataset says" if lender is None else "--dataset and --complete-from say"
+        message = f"{error}; {stated} where the tasks of the run are now"
+        raise DatasetError(message) from error
     selected = whole.selected(Selection(ids=benchmark.task_ids))
     order = {task: number for number, task in enumerate(benchmark.task_ids)}  # that of a sample is its own
     loaded = dataclasses.replace(selected, rows=sorted(selected.rows, key=lambda row: order[row.instance_id]))

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 FLAGGED = 1
 Run = Annotated[str, typer.Argument(metavar="RUN", help="An id, its beginning or end, or the path of a folder.")]
 Format = Literal["predictions", "submission", "evaluation", "pro"]
+Split = Literal["test", "lite", "verified", "multilingual", "multimodal"]
 
 
 def audit(
@@ -55,9 +56,13 @@ def export(
         typer.Option(
             "--format",
             help="predictions: swebench's all_preds.jsonl; submission: the leaderboard's folder; evaluation: the logs "
-            "of swebench's run_evaluation; pro: Pro's.",
+            "and the report of swebench's run_evaluation; pro: Pro's.",
         ),
     ] = "predictions",
+    split: Annotated[
+        Split | None,
+        typer.Option(help="For a submission: the leaderboard's folder, where the dataset does not say it."),
+    ] = None,
     attempt: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Only this attempt; each in its own file unless given.")
     ] = None,
@@ -68,21 +73,25 @@ def export(
     from results.run_directory import find_run
     from results.visible_text import visible
 
-    exported = _export(find_run(options.runs_directory(runs), run), output, layout, attempt, force=force)
+    if split is not None and layout != "submission":
+        raise typer.BadParameter("only --format submission has a folder of the leaderboard", param_hint="--split")
+    exported = _export(find_run(options.runs_directory(runs), run), output, layout, split, attempt, force=force)
     for remark in exported.remarks:
         typer.echo(visible(remark), err=True)
     for path in exported.paths:
         typer.echo(str(path))
 
 
-def _export(run: "RunDirectory", output: Path, layout: Format, attempt: int | None, *, force: bool) -> "Exported":
+def _export(
+    run: "RunDirectory", output: Path, layout: Format, split: Split | None, attempt: int | None, *, force: bool
+) -> "Exported":
     from evals.swebench.exports import export_evaluation, export_predictions, export_pro, export_submission
 
     match layout:
         case "predictions":
             return export_predictions(run, output, attempt=attempt, force=force)
         case "submission":
-            return export_submission(run, output, attempt=attempt, force=force)
+            return export_submission(run, output, split=split, attempt=attempt, force=force)
         case "evaluation":
             return export_evaluation(run, output, attempt=attempt, force=force)
         case "pro":
