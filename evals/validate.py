@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evals.grade import all_of
+from evals.grade import all_of, cleaned_up
 from evals.images.leases import leased_images
 from evals.images.using import use_image
 from evals.janitor import Janitor
@@ -27,7 +27,7 @@ from results.records.reliability import Reliability, ReliableSet, TaskReliabilit
 from results.run_directory import new_run_id
 from runners.docker_engine import ImageUnavailableError, connect, in_thread
 from runners.owner import temporary_folder
-from runners.reaper import reap_beside, remove_containers
+from runners.reaper import reap_beside
 from tools.sandbox import SandboxError
 
 if TYPE_CHECKING:
@@ -175,5 +175,4 @@ async def _opened(
             try:
                 yield client, verifier
             finally:
-                await janitor.finish()
-                await asyncio.to_thread(remove_containers, client, run_id)
+                await cleaned_up(client, janitor, run_id)
