@@ -178,6 +178,14 @@ def with_left_out(outcome: Outcome, diff: Diff) -> Outcome:
     return outcome.model_copy(update={"counts": {**outcome.counts, LEFT_OUT: len(diff.left_out)}})
 
 
+def _told_of_loss(outcome: Outcome, diff: Diff) -> Outcome:
+    """The outcome that says so if the repository is none any more."""
+    if not diff.repository_is_gone or outcome.detail:
+        return outcome
+    detail = "the repository's own data (.git) were removed or broken meanwhile; the work is in the diff"
+    return outcome.model_copy(update={"detail": detail})
+
+
 def _open_toolset(settings: TaskSettings) -> AbstractAsyncContextManager[OpenToolset]:
     from runners.command_environment import local_environment
     from runners.marked_processes import MARK, new_mark
@@ -217,7 +225,7 @@ async def _harvest(
     try:
         async with asyncio.timeout(HARVEST_GRACE):
             diff = await workspace.diff(base)
-        return with_left_out(outcome, diff), failure, diff
+        return with_left_out(_told_of_loss(outcome, diff), diff), failure, diff
     except asyncio.CancelledError:
         detail = "interrupted while the diff was made; the changes themselves are kept"
         return outcome.model_copy(update={"exit": "interrupted", "detail": detail}), failure, None

@@ -59,6 +59,8 @@ class Diff:
     """What `git apply` takes."""
     left_out: tuple[LeftOut, ...] = ()
     """What came up since then and is not in the patch: litter, and what git ignores."""
+    repository_is_gone: bool = False
+    """Whether the repository's own data have been removed or broken since then."""
 
 
 @dataclass
@@ -136,7 +138,8 @@ class Workspace:
                 patch = await self._patch(patch_scripts.DIFF_AGAIN, variables, stdin)
         if patch is None:
             raise PatchTooLargeError(await self._too_large(variables, changes, made))
-        return Diff(patch, (*dict.fromkeys(made.values()), *changes.left_out))
+        left_out = (*dict.fromkeys(made.values()), *changes.left_out)
+        return Diff(patch, left_out, changes.repository_is_gone)
 
     async def _patch(self, script: str, variables: Mapping[str, str], stdin: bytes) -> bytes | None:
         """The patch that a script writes; None when it is too large."""

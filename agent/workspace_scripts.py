@@ -135,7 +135,11 @@ export GIT_OBJECT_DIRECTORY=$folder/objects
 # What the repository's git says holds while its folder is still the one that was found.
 _ENTER = """
 cd "$top" || exit 22
-[ "$(git rev-parse --absolute-git-dir 2>/dev/null)" = "$git_folder" ] || export GIT_DIR=$own GIT_WORK_TREE=$top
+repository=there
+if [ "$(git rev-parse --absolute-git-dir 2>/dev/null)" != "$git_folder" ]; then
+  repository=gone
+  export GIT_DIR=$own GIT_WORK_TREE=$top
+fi
 """
 
 # `add` ends with 1 for files that cannot be read: they stay out of both trees; it dies of a file that goes while it
@@ -239,7 +243,7 @@ LATER = (
     _SNAPSHOT
     + """
 {
-  printf '%s\\0' "$tree" ''
+  printf '%s\\0' "$tree" $repository ''
   cat "$folder/lists"; printf '\\0'
   git diff-tree -r -z --name-status --no-renames "$base" "$tree"; printf '\\0'
   cat "$folder/forced"

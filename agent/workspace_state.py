@@ -87,6 +87,7 @@ class Changes:
     """What a later state differs in from the one that was found."""
 
     tree: str
+    repository_is_gone: bool
     changed: dict[str, str]
     """The letter that git has for the kind of change, by name."""
     forced: frozenset[str]
@@ -96,9 +97,10 @@ class Changes:
     @classmethod
     def parse(cls, found: Found, data: bytes) -> "Changes":
         """Read what `LATER` writes."""
-        (tree,), inner, left_out, changed, forced = map(names_in, sections(data, 5))
+        (tree, repository), inner, left_out, changed, forced = map(names_in, sections(data, 5))
         return cls(
             tree,
+            repository == "gone",
             dict(zip(changed[1::2], changed[::2], strict=True)),
             frozenset(forced),
             (

@@ -76,12 +76,13 @@ def test_backend_that_goes_away_is_unreachable_and_debug_has_the_traceback(conso
 def test_git_folder_that_the_agent_deletes_is_told(
     console: Console, repository: GitRepository, write_script: WriteScript
 ):
-    done = run_to_its_end(console, repository, write_script(calls("rm -rf .git"), DONE))
-    assert done.code == 1
-    assert "there is no diff of the work" in done.err
+    done = run_to_its_end(console, repository, write_script(calls("echo kept >new; rm -rf .git"), DONE))
+    assert done.code == 0
+    assert "+kept" in console.patch()
+    assert "(.git) were removed or broken meanwhile" in done.err
     last = console.events()[-1]
     assert isinstance(last, EndEvent)
-    assert "there is no diff" in last.outcome.detail
+    assert "the work is in the diff" in last.outcome.detail
 
 
 # -- interrupts

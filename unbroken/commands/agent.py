@@ -231,6 +231,8 @@ def _fail_unless_done(request: _Request, result: "TaskResult") -> None:
     if code != DONE:
         message = (result.outcome.detail or result.outcome.exit) + _way_out(result, code)
         raise TaskFailedError(message, code, request.secrets) from result.failure
+    if result.outcome.detail:
+        _tell(result.outcome.detail)
 
 
 def _way_out(result: "TaskResult", code: int) -> str:
