@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,16 @@ UNDO = "git checkout HEAD -- lapse"
 
 
 @pytest.fixture
-def coin(client: DockerClient) -> Iterator[str]:
+def machine(client: DockerClient) -> str:
+    """The address at which containers reach this machine."""
+    api: Any = client.api
+    bridge = api.inspect_network("bridge")["IPAM"]["Config"][0]
+    # Docker 20.10 names no gateway before its second start. It is the first address all the same.
+    return bridge.get("Gateway") or str(next(IPv4Network(bridge["Subnet"]).hosts()))
+
+
+@pytest.fixture
+def coin(machine: str) -> Iterator[str]:
     """Where a container hears `good` and `bad` by turns: by chance, a flaky task could pass for a good one."""
     words = itertools.cycle([b"good\n", b"bad\n"])
 
@@ -32,16 +42,14 @@ def coin(client: DockerClient) -> Iterator[str]:
         def handle(self) -> None:
             self.request.sendall(next(words))
 
-    api: Any = client.api
-    gateway = api.inspect_network("bridge")["IPAM"]["Config"][0]["Gateway"]
-    with socketserver.TCPServer((gateway, 0), Handler) as server:
+    with socketserver.TCPServer((machine, 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"/dev/tcp/{gateway}/{server.server_address[1]}"
+        yield f"/dev/tcp/{machine}/{server.server_address[1]}"
         server.shutdown()
 
 
 @pytest.fixture
-def gate(client: DockerClient) -> Iterator[tuple[str, threading.Event, threading.Event]]:
+def gate(machine: str) -> Iterator[tuple[str, threading.Event, threading.Event]]:
     """Where a container waits for a line; what is set when one does, and what lets it go on."""
     waits, opened = threading.Event(), threading.Event()
 
@@ -55,11 +63,9 @@ def gate(client: DockerClient) -> Iterator[tuple[str, threading.Event, threading
     class Server(socketserver.ThreadingTCPServer):
         daemon_threads = True
 
-    api: Any = client.api
-    gateway = api.inspect_network("bridge")["IPAM"]["Config"][0]["Gateway"]
-    with Server((gateway, 0), Handler) as server:
+    with Server((machine, 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"/dev/tcp/{gateway}/{server.server_address[1]}", waits, opened
+        yield f"/dev/tcp/{machine}/{server.server_address[1]}", waits, opened
         opened.set()
         server.shutdown()
 

@@ -81,7 +81,7 @@ async def test_state_stays(opened: Opened, first: str, then: str, seen: str) -> 
         ("kill -9 $$; sleep 5", KILLED),
         ("kill $$; sleep 0.2", None),
         ("kill -9 0", KILLED),
-        ("unset PATH; ls", 127),
+        ("unset PATH; no-such-program", 127),
         ("echo 'open", 2),
         ("cat <<END\nnever closed", 0),
         ("for fd in 3 4 5 6 7; do printf 'forged 0 saved\\n' >/proc/$$/fd/$fd; done 2>/dev/null; false", 1),
