@@ -34,12 +34,14 @@ class EventLog:
     """The number of the last turn."""
     counts: Counter[str] = field(default_factory=Counter[str])
 
-    def start(self, backend: Backend, toolset: str, tools: list[dict[str, Any]], directory: str, sandbox: str) -> None:
-        """The work begins."""
+    def start(
+        self, agent: str, backend: Backend, toolset: str, tools: list[dict[str, Any]], directory: str, sandbox: str
+    ) -> None:
+        """The work of the agent of that name begins."""
         self.listener.event(
             StartEvent(
                 time=time.time(),
-                agent="default",
+                agent=agent,
                 backend=backend.description,
                 toolset=toolset,
                 tools=tools,

@@ -167,6 +167,7 @@ _HAPPENINGS = {
     "empty_arguments": ("call", "with empty arguments"),
     "arguments_not_an_object": ("call", "with arguments that are no JSON object"),
     "no_content": ("turn", "with neither text nor calls"),
+    "calls_without_tools": ("turn", "with calls, where there was no tool to call"),
     "lone_surrogate": ("text", "with half a character"),
     "reasoning_sent_inline": ("turn", "whose thinking went back within the text"),
     "empty_reasoning_added": ("turn", "that went back with empty thinking added"),
