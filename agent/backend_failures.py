@@ -23,6 +23,7 @@ from results.visible_text import one_line
 
 _MESSAGE_LENGTH = 500
 _SHORTEST_SECRET = 8
+_HIDDEN = "[API key]"
 _KEY_ADVICE = f"; a key is taken from the variable {KEY_VARIABLE}, or from the one that --api-key-env names"
 
 _SILENCES: Mapping[Awaited, str] = {
@@ -72,6 +73,12 @@ class FailureReader:
                 problem = self._clean(str(error))
                 return TransientError(BackendError(f"{self._where} sent an answer that cannot be read: {problem}"))
 
+    def hide_key(self, data: bytes) -> bytes:
+        """`data` without the secret, which a server may repeat in what it says."""
+        if len(self._secret) < _SHORTEST_SECRET:
+            return data
+        return data.replace(self._secret.encode(), _HIDDEN.encode())
+
     def _silence(self, error: StalledError) -> BackendError | TransientError:
         if error.awaited is None:
             sentence = f"{self._where} did not finish within the {error.seconds:g} seconds that a step may take"
@@ -101,7 +108,7 @@ class FailureReader:
 
     def _clean(self, text: str) -> str:
         if len(self._secret) >= _SHORTEST_SECRET:
-            text = text.replace(self._secret, "[API key]")
+            text = text.replace(self._secret, _HIDDEN)
         return one_line(text, _MESSAGE_LENGTH)
 
 

@@ -161,6 +161,29 @@ class ChatBackend:
             raise self._given_up(error, step) from error.__cause__
         raise AssertionError("a retry either returns or raises")
 
+    @contextlib.asynccontextmanager
+    async def forward(self, body: bytes) -> AsyncGenerator[httpx2.Response]:
+        """Send somebody else's request as it is, with the key, and give the answer as it comes, whatever its status.
+
+        Nothing is tried again. Raises BackendError where the server is not reached, or breaks off while the answer is
+        read.
+        """
+        headers = {**self._headers, "Accept-Encoding": "identity"}
+        answered = False
+        try:
+            async with self._http.stream(
+                "POST", self._url, content=body, headers=headers, timeout=self._timeout
+            ) as response:
+                answered = True
+                yield response
+        except httpx2.RequestError as error:
+            failure = self._failures.read(error, answered=answered)
+            raise (failure.failure if isinstance(failure, TransientError) else failure) from error
+
+    def hide_key(self, data: bytes) -> bytes:
+        """What a server said, without the key, which some repeat."""
+        return self._failures.hide_key(data)
+
     async def count(self, conversation: Conversation) -> int | None:
         """Ask the dialect's counting endpoint; None where there is none, or where it does not count."""
         counting = self._dialect.counting

@@ -25,15 +25,13 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from agent.http_server import abort_connections, listen, new_server
 from agent.scripted.player import Answer, JournalEntry, Player
 from agent.scripted.script import Script, load_script
 from agent.scripted.wire import END_OF_STREAM, RequestError, event, parse_request
 
 if TYPE_CHECKING:
     import uvicorn
-
-_KEEP_ALIVE = 3600
-"""Seconds for which an idle connection stays: longer than a tool call, so that no client loses a race."""
 
 _PATIENCE = 0.5
 """Seconds for which clients may take what they have been sent when the server closes."""
@@ -52,8 +50,8 @@ async def serve(script: Script, port: int = 0, host: str = "127.0.0.1") -> Async
     Raises OSError when the address cannot be had.
     """
     player = Player(script)
-    server = _uvicorn(_build(player))
-    listener = _listen(host, port)
+    server = new_server(_build(player))
+    listener = listen(host, port)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=_run, args=(loop, server, listener), name="scripted-backend", daemon=True)
     thread.start()
@@ -64,7 +62,7 @@ async def serve(script: Script, port: int = 0, host: str = "127.0.0.1") -> Async
         server.should_exit = True
         with suppress(RuntimeError):  # the loop is closed: the server had ended by itself
             loop.call_soon_threadsafe(player.close)
-            loop.call_soon_threadsafe(loop.call_later, _PATIENCE, _abort_connections, server)
+            loop.call_soon_threadsafe(loop.call_later, _PATIENCE, abort_connections, server)
         await asyncio.shield(asyncio.to_thread(thread.join))
 
 
@@ -218,45 +216,6 @@ def _finish(entry: JournalEntry, response: Response) -> Response:
     entry.status = response.status_code
     entry.first_byte = entry.last_byte = time.monotonic()
     return response
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    # The protocol number has to be given: asyncio turns Nagle's algorithm off only for sockets that name TCP.
-    family, kind, protocol, _, address = socket.getaddrinfo(
-        host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
-    )[0]
-    listener = socket.socket(family, kind, protocol)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        listener.bind(address)
-        listener.listen(128)  # from here on connections wait for the thread instead of being refused
-    except OSError:
-        listener.close()
-        raise
-    return listener
-
-
-def _uvicorn(application: Starlette) -> "uvicorn.Server":
-    import uvicorn
-
-    return uvicorn.Server(
-        uvicorn.Config(
-            application,
-            log_config=None,
-            log_level="warning",
-            access_log=False,
-            lifespan="off",
-            ws="none",
-            timeout_keep_alive=_KEEP_ALIVE,
-            timeout_graceful_shutdown=1,
-        )
-    )
-
-
-def _abort_connections(server: "uvicorn.Server") -> None:
-    for connection in list(server.server_state.connections):
-        connection.transport.abort()
 
 
 def _run(loop: asyncio.AbstractEventLoop, server: "uvicorn.Server", listener: socket.socket) -> None:

@@ -29,6 +29,8 @@ class FaultyServer:
         self._answers = answers
         self.requests: list[bytes] = []
         """The bodies that came."""
+        self.heads: list[bytes] = []
+        """What stood before them."""
         self.paths: list[str] = []
         """Where they went."""
         self.was_asked = asyncio.Event()
@@ -39,10 +41,12 @@ class FaultyServer:
         """Begin anew, with other answers."""
         self._answers = answers
         self.requests.clear()
+        self.heads.clear()
         self.paths.clear()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
+        self.heads.append(head)
         self.paths.append(head.split(b" ")[1].decode())
         length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
         self.requests.append(await reader.readexactly(int(length.split(b":")[1])))
