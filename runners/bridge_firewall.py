@@ -1,4 +1,4 @@
-"""Closes this machine's own services to the containers of one network, but for the proxy's port.
+"""Closes this machine's own services to the containers of one network, but for the ports of ours.
 
 Containers of an internal network still reach every service that listens on all addresses of the machine, through the
 network's gateway. Docker leaves that open, and its own chain for rules of ours (DOCKER-USER) is about what is passed
@@ -9,20 +9,22 @@ that takes root.
 import asyncio
 import shlex
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 INTERFACE_PREFIX = "sandbox-"
 """Interfaces that have rules of ours begin with it, so that rules which outlived theirs can be found."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class BridgeFirewall:
     """The rules for one interface."""
 
     interface: str
     gateway: str
-    port: int
+    ports: list[int] = field(default_factory=list[int])
+    """Those at the gateway that stay open."""
+    _is_set: bool = False
 
     async def open(self) -> str:
         """Set the rules. Returns why they cannot be set, or nothing."""
@@ -32,23 +34,36 @@ class BridgeFirewall:
             if refused and program == _IPV4:
                 await self.close()
                 return refused
+        self._is_set = True
         return ""
+
+    async def admit(self, port: int) -> None:
+        """Open one port more, where the others are closed."""
+        if port in self.ports:
+            return
+        self.ports.append(port)
+        if self._is_set:
+            await _run(_IPV4, "-I", *self._accept(port))
 
     async def close(self) -> None:
         """Take the rules away. Safe to call twice, and without having opened it."""
+        self._is_set = False
         for program, rule in self._rules():
             await _run(program, "-D", *rule)
 
     def _rules(self) -> list[tuple[str, tuple[str, ...]]]:
         """Each goes in front of those before it."""
-        proxy = ("-d", f"{self.gateway}/32", "-p", "tcp", "--dport", str(self.port))
         return [
             # Refused rather than dropped: who tries the direct way learns it at once, and not after two minutes.
             (_IPV4, ("FORWARD", "-i", self.interface, "-j", "REJECT")),
             (_IPV4, ("INPUT", "-i", self.interface, "-j", "REJECT")),
-            (_IPV4, ("INPUT", "-i", self.interface, *proxy, "-j", "ACCEPT")),
+            *((_IPV4, self._accept(port)) for port in self.ports),
             (_IPV6, ("INPUT", "-i", self.interface, "-j", "DROP")),
         ]
+
+    def _accept(self, port: int) -> tuple[str, ...]:
+        place = ("-d", f"{self.gateway}/32", "-p", "tcp", "--dport", str(port))
+        return ("INPUT", "-i", self.interface, *place, "-j", "ACCEPT")
 
 
 async def remove_stale_rules() -> None:

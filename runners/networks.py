@@ -1,14 +1,15 @@
 """The network of the containers of one run, for as long as the run lasts.
 
 `none` and `bridge` are the engine's own. An allowlist is a network without a way out, whose containers do not reach one
-another, and a proxy of ours at its gateway.
+another, and a proxy of ours at its gateway; one without hosts has no proxy. A service of ours on this machine (a relay
+to a model) can be reached at the gateway of any network but `none`.
 """
 
 import asyncio
 import contextlib
 import secrets
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network
 from typing import TYPE_CHECKING
@@ -34,6 +35,9 @@ class SandboxNetwork:
     options: SandboxOptions
     name: str
     """As the engine knows it."""
+    gateway: str = ""
+    """This machine's address for what is in it; empty where there is none, or it has to be asked for."""
+    firewall: BridgeFirewall | None = None
     proxy: AllowlistProxy | None = None
     warning: str = ""
     """What a person should know before the start, once."""
@@ -61,13 +65,26 @@ class SandboxNetwork:
         asked = [f"asked for from inside, and not on the allowlist: {shown}"] if refused else []
         return [*([self.warning] if self.warning else []), *asked]
 
+    async def host_address(self, client: "DockerClient") -> str:
+        """The address at which containers in it find this machine. Raises SandboxError where there is none."""
+        if not self.gateway and self.options.network == "none":
+            raise SandboxError("a container without a network reaches nothing on this machine")
+        if not self.gateway:
+            self.gateway = _addresses(await in_thread(client.networks.get, self.name))[1]
+        return self.gateway
+
+    async def admit(self, port: int) -> None:
+        """Let containers in it reach a port of this machine, where its others are closed to them."""
+        if self.firewall:
+            await self.firewall.admit(port)
+
     def container(self, settings: ContainerSettings) -> ContainerSettings:
         """The settings of a container in this network, with the limits of the options."""
         options = self.options
         return replace(
             settings,
             network=self.name,
-            dns=_NO_RESOLVER if self.proxy else (),
+            dns=_NO_RESOLVER if self.options.network == "allowlist" else (),
             environment={**settings.environment, **self.environment},
             cpus=options.cpus,
             memory=options.memory,
@@ -91,18 +108,19 @@ async def open_network(
     interface = f"{INTERFACE_PREFIX}{secrets.token_hex(3)}"
     made = await _make(client, interface, run)
     network = SandboxNetwork(options, str(made.name))
-    firewall: BridgeFirewall | None = None
     try:
-        subnet, gateway = _addresses(made)
-        async with _proxy(ProxyRules(Allowlist.parse(options.allowed_hosts), clients=subnet), gateway) as network.proxy:
-            firewall = BridgeFirewall(interface, gateway, network.proxy.port)
-            if reason := await firewall.open():
+        subnet, network.gateway = _addresses(made)
+        rules = ProxyRules(Allowlist.parse(options.allowed_hosts), clients=subnet)
+        async with _proxy(rules, network.gateway) if options.allowed_hosts else nullcontext() as network.proxy:
+            ports = [network.proxy.port] if network.proxy else []
+            network.firewall = BridgeFirewall(interface, network.gateway, ports)
+            if reason := await network.firewall.open():
                 network.warning = _OPEN_HOST.format(reason=reason)
             yield network
     finally:
         network.leftovers += await _remove(made)
-        if firewall and not network.leftovers:
-            await firewall.close()
+        if network.firewall and not network.leftovers:
+            await network.firewall.close()
 
 
 _DIRECT = "localhost,127.0.0.1,::1"
@@ -166,9 +184,11 @@ def _addresses(network: "Network") -> tuple[IPv4Network, str]:
     """The containers' addresses, and that of the machine among them."""
     configurations: list[dict[str, str]] = network.attrs["IPAM"]["Config"] or []
     for configuration in configurations:
-        if configuration.get("Gateway") and ":" not in configuration["Gateway"]:
-            return IPv4Network(configuration["Subnet"]), configuration["Gateway"]
-    raise SandboxError("the engine gives its networks no gateway on this machine, so an allowlist cannot be kept")
+        if ":" not in configuration.get("Subnet", ":"):
+            subnet = IPv4Network(configuration["Subnet"])
+            # Docker 20.10 names no gateway before its second start. It is the first address all the same.
+            return subnet, configuration.get("Gateway") or str(next(subnet.hosts()))
+    raise SandboxError("the engine gives its networks no address on this machine, so nothing on it can be reached")
 
 
 @asynccontextmanager

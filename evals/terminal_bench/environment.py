@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from evals.terminal_bench.task_file import EnvironmentTable, Healthcheck, User
@@ -69,6 +69,10 @@ class Networks:
             self.opened.append(network)
             return network
 
+    def named(self, name: str) -> SandboxNetwork:
+        """The one that the engine knows by this name."""
+        return next(network for network in self.opened if network.name == name)
+
 
 @dataclass(frozen=True)
 class TaskContainers:
@@ -80,15 +84,20 @@ class TaskContainers:
     run: str
     variables: Mapping[str, str]
     """What tasks may ask for of this machine's environment."""
+    relayed: bool = False
+    """Whether the agent runs in the container, and asks its model through a relay: then no network means that alone."""
 
     async def settings(
         self, table: EnvironmentTable, image: str, trial: str, *, user: User | None, unattended: bool
     ) -> ContainerSettings:
-        """The settings of a container. `unattended`: programs that page or prompt are told that nobody is there.
+        """The settings of a container. `unattended`: an agent's, whose programs are told that nobody is there.
 
         Raises SandboxError, SandboxOptionError.
         """
-        network = await self.networks.of(self.limits.options(table))
+        options = self.limits.options(table)
+        if self.relayed and unattended and options.network == "none":
+            options = replace(options, network="allowlist")
+        network = await self.networks.of(options)
         settings = ContainerSettings(
             image=image,
             directory=table.workdir or await _working_directory(self.client, image),

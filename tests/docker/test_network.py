@@ -106,7 +106,7 @@ async def said(sandbox: DockerSandbox, command: str) -> str:
 
 
 async def fetched(sandbox: DockerSandbox, url: str, environment: str = "") -> str:
-    return await said(sandbox, f"{environment} no_proxy= NO_PROXY= python3 -c {shlex.quote(FETCH)} {url}")
+    return await said(sandbox, f"no_proxy= NO_PROXY= {environment} python3 -c {shlex.quote(FETCH)} {url}")
 
 
 async def connected(sandbox: DockerSandbox, host: str, port: int) -> bool:
@@ -220,7 +220,7 @@ async def test_nothing_is_left_of_a_network_even_when_a_container_is(client: Doc
 
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("iptables"), reason="only root has rules to leave behind")
 async def test_rules_of_a_network_that_is_gone_are_removed_with_the_next_one(client: DockerClient) -> None:
-    stale = BridgeFirewall("sandbox-none00", "10.0.0.1", 1)
+    stale = BridgeFirewall("sandbox-none00", "10.0.0.1", [1])
     assert await stale.open() == ""
     assert "sandbox-none00" in rules()
     async with open_network(client, ALLOWED):
@@ -259,3 +259,28 @@ async def test_limits_that_the_engine_cannot_set_are_refused_at_the_start(client
     with pytest.raises(SandboxOptionError, match="4000 processors were asked for"):
         async with open_network(client, SandboxOptions(cpus=4000)):
             pytest.fail("it was opened")
+
+
+@pytest.fixture
+def served_on_all_addresses() -> Iterator[int]:
+    with ThreadingHTTPServer(("0.0.0.0", 0), Page) as server:
+        for url in _serving(server, "http"):
+            yield int(url.rpartition(":")[2])
+
+
+@pytest.mark.parametrize("options", [SandboxOptions(network="allowlist"), SandboxOptions(network="bridge"), ALLOWED])
+async def test_a_service_of_ours_is_reached_where_it_is_admitted(
+    client: DockerClient, served_on_all_addresses: int, options: SandboxOptions
+) -> None:
+    async with open_network(client, options) as network:
+        sandbox, host = await start(client, network), await network.host_address(client)
+        with ThreadingHTTPServer((host, 0), Page) as server:
+            for url in _serving(server, "http"):
+                port = int(url.rpartition(":")[2])
+                await network.admit(port)
+                assert await fetched(sandbox, f"http://{host}:{port}/x", f"no_proxy={host}") == "this is /x"
+        if options.network == "allowlist" and rules():
+            assert not await connected(sandbox, host, served_on_all_addresses)
+        if options.network == "allowlist" and not options.allowed_hosts:
+            assert await said(sandbox, "env | grep -i proxy") == ""
+        await sandbox.close()
