@@ -179,5 +179,14 @@ _HAPPENINGS = {
     "prefix_lost": ("turn", "whose prefix the server's cache had lost"),
     "prefix_lost_tokens": ("token", "computed again that the cache should have had"),
     "repetition": ("warning", "about repetition"),
+    "conversation": ("conversation", ""),
+    "prefix_kept": ("request", "that went on with what was sent before"),
+    "prefix_broken": ("request", "that changed what was sent before"),
+    "thinking_kept": ("turn", "whose thinking came back as it was"),
+    "thinking_lost": ("turn", "whose thinking did not come back as it was"),
+    "turn_left_out": ("turn", "that the agent left out"),
+    "setting_overridden": ("request", "with settings other than the run's"),
+    "relay_refused": ("request", "that the relay refused"),
+    "backend_failed": ("request", "that the backend failed to answer"),
 }
 """What the names in an outcome's `counts` mean: a noun, and what is to be said of it."""

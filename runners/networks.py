@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 class SandboxNetwork:
     """A network that containers can be put into."""
 
+    client: "DockerClient"
     options: SandboxOptions
     name: str
     """As the engine knows it."""
@@ -65,12 +66,12 @@ class SandboxNetwork:
         asked = [f"asked for from inside, and not on the allowlist: {shown}"] if refused else []
         return [*([self.warning] if self.warning else []), *asked]
 
-    async def host_address(self, client: "DockerClient") -> str:
+    async def host_address(self) -> str:
         """The address at which containers in it find this machine. Raises SandboxError where there is none."""
         if not self.gateway and self.options.network == "none":
             raise SandboxError("a container without a network reaches nothing on this machine")
         if not self.gateway:
-            self.gateway = _addresses(await in_thread(client.networks.get, self.name))[1]
+            self.gateway = _addresses(await in_thread(self.client.networks.get, self.name))[1]
         return self.gateway
 
     async def admit(self, port: int) -> None:
@@ -103,11 +104,11 @@ async def open_network(
     """
     await options.check(client)
     if options.network != "allowlist":
-        yield SandboxNetwork(options, options.network)
+        yield SandboxNetwork(client, options, options.network)
         return
     interface = f"{INTERFACE_PREFIX}{secrets.token_hex(3)}"
     made = await _make(client, interface, run)
-    network = SandboxNetwork(options, str(made.name))
+    network = SandboxNetwork(client, options, str(made.name))
     try:
         subnet, network.gateway = _addresses(made)
         rules = ProxyRules(Allowlist.parse(options.allowed_hosts), clients=subnet)

@@ -79,6 +79,8 @@ class TrialLedger:
     limit_met: asyncio.Event = field(default_factory=asyncio.Event)
     backend_failure: str = ""
     """Why the backend did not answer the last request; empty where it did."""
+    fault: Exception | None = None
+    """What went wrong on our side, such as a disk that is full."""
     _conversations: dict[int, RecordedConversation] = field(default_factory=dict[int, RecordedConversation])
     _numbers: int = 0
     _passing: set["asyncio.Task[None]"] = field(default_factory=set["asyncio.Task[None]"])

@@ -105,7 +105,11 @@ class Relay:
             body = await _body(request)
         except ClientDisconnect:  # in the middle of its request; nobody sees the answer
             return Response(status_code=400)
-        return _Passage(ledger, ledger.admit(body))
+        try:
+            return _Passage(ledger, ledger.admit(body))
+        except OSError as error:  # of the records
+            ledger.fault = error
+            return _error("the relay failed", 500, "relay_failed")
 
 
 class _Passage(Response):
@@ -132,8 +136,8 @@ class _Passage(Response):
             for task in (passing, leaving):
                 task.cancel()
             await asyncio.gather(passing, leaving, return_exceptions=True)
-        if not passing.cancelled() and (error := passing.exception()):
-            raise error
+        if not passing.cancelled() and isinstance(error := passing.exception(), Exception):
+            self._ledger.fault = error
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:

@@ -9,9 +9,11 @@ from typing import Protocol
 from agent.listener import Listener
 from agent.loop import Instructions
 from evals.agents import ModelAgent, tell_start
+from evals.command_agent import CommandAgent, CommandPlace
 from evals.swebench.prompt_sets import fill
 from evals.terminal_bench.task_directory import SOLUTION_ENTRY
 from results.records.outcome import Outcome, TimeSplit
+from runners.networks import SandboxNetwork
 from tools.sandbox import Sandbox
 
 SOLUTION_OUTPUT = "solution.txt"
@@ -33,6 +35,8 @@ class Assignment:
     solution_environment: dict[str, str]
     artifacts: Path
     """Where an agent leaves what is kept beside the trajectory."""
+    network: SandboxNetwork
+    """In which the container is while the agent works."""
 
 
 class TerminalAgent(Protocol):
@@ -40,7 +44,7 @@ class TerminalAgent(Protocol):
 
     @property
     def name(self) -> str:
-        """`default`, `gold` or `nop`."""
+        """`default`, `gold`, `nop` or `command`."""
         ...
 
     async def work(self, assignment: Assignment, sandbox: Sandbox, listener: Listener) -> Outcome:
@@ -67,6 +71,23 @@ class ModelTerminalAgent:
         seconds = [limit for limit in (assignment.seconds, self.model.limits.seconds) if limit is not None]
         limits = self.model.limits.model_copy(update={"seconds": min(seconds, default=None)})
         return await dataclasses.replace(self.model, limits=limits).run(told, sandbox, assignment.image, listener)
+
+
+@dataclass(frozen=True)
+class CommandTerminalAgent:
+    """A command in the container, which asks the model through the relay."""
+
+    command: CommandAgent
+
+    @property
+    def name(self) -> str:
+        """That of all of them."""
+        return self.command.name
+
+    async def work(self, assignment: Assignment, sandbox: Sandbox, listener: Listener) -> Outcome:
+        """Run the command. Raises SandboxError."""
+        place = CommandPlace(sandbox, assignment.network, assignment.image, assignment.artifacts)
+        return await self.command.run(assignment.instruction, place, assignment.seconds, listener)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from evals.janitor import Janitor
 from evals.manifest import describe_run
 from evals.run import reaped
 from evals.session import describe_session
-from evals.terminal_bench.agents import ModelTerminalAgent, TerminalAgent
+from evals.terminal_bench.agents import CommandTerminalAgent, ModelTerminalAgent, TerminalAgent
 from evals.terminal_bench.digest import folder_digest
 from evals.terminal_bench.environment import Networks, TaskContainers, TaskLimits
 from evals.terminal_bench.image import TaskImages, agent_image
@@ -64,7 +64,9 @@ def make_manifest(
     )
     described = agent.model if isinstance(agent, ModelTerminalAgent) else agent.name
     sandbox: dict[str, Any] = {"limits_of_tasks": "as each task has them", **limits.description()}
-    return describe_run(run_id, benchmark, described, attempts, {name: VERIFIERS[name] for name in verifiers}, sandbox)
+    judged = {name: VERIFIERS[name] for name in verifiers}
+    manifest = describe_run(run_id, benchmark, described, attempts, judged, sandbox)
+    return agent.command.in_manifest(manifest) if isinstance(agent, CommandTerminalAgent) else manifest
 
 
 async def carry_out(
@@ -86,7 +88,8 @@ async def carry_out(
                 describe_session(run, client, settings.concurrency, settings.doctor, settings.allow_lost_thinking)
             )
             networks = Networks(client, run_id, stack)
-            containers = TaskContainers(client, networks, settings.limits, run_id, dict(os.environ))
+            relayed = isinstance(agent, CommandTerminalAgent)
+            containers = TaskContainers(client, networks, settings.limits, run_id, dict(os.environ), relayed)
             images = TaskImages(client, tell)
             judging = Judging(client, janitor, images, containers, list(run.manifest.verifiers))
             flow = TerminalBenchFlow(client, agent, janitor, images, containers, judging, settings.secrets)

@@ -165,6 +165,7 @@ class Steps:
             solution=part.solution,
             solution_environment=filled(self.task.file.solution.env, containers.variables, "[solution].env"),
             artifacts=self._folder(part),
+            network=containers.networks.named(self.settings.network),
         )
 
 

@@ -18,7 +18,7 @@ from agent.redaction import Redacting
 from agent.session import Recorder
 from evals.audit.record import audit_try
 from evals.janitor import Janitor
-from evals.terminal_bench.agents import TerminalAgent
+from evals.terminal_bench.agents import CommandTerminalAgent, TerminalAgent
 from evals.terminal_bench.environment import TaskContainers, wait_until_healthy
 from evals.terminal_bench.image import TaskImages, agent_image
 from evals.terminal_bench.judging import VERIFIERS, Finding, Judging, SetupFailedError, as_one
@@ -141,6 +141,8 @@ class TerminalBenchFlow:
         try:
             if sandbox.warnings:  # the manifest would state what does not hold
                 raise SandboxError("; ".join(sandbox.warnings))
+            if isinstance(self.agent, CommandTerminalAgent):  # before the room, which looks for changed programs
+                await self.agent.command.install(sandbox, directory.artifacts)
             for part in parts:
                 rooms.append(await self._room(task, part, settings, sandbox))  # noqa: PERF401 - one at a time is closed
             if environment.healthcheck:

@@ -56,6 +56,14 @@ class AgentDescription(Record):
     task_prompt: str | None = None
     """The template of the first user message."""
     task_prompt_sha256: str | None = None
+    command: str | None = None
+    """What is run in the container, for an agent that is a command there."""
+    command_sha256: str | None = None
+    install: str | None = None
+    """What is run there before, so that there is such a command."""
+    install_sha256: str | None = None
+    install_seconds: float | None = None
+    """How long that may take."""
 
 
 class Manifest(Record):

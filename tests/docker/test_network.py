@@ -273,7 +273,7 @@ async def test_a_service_of_ours_is_reached_where_it_is_admitted(
     client: DockerClient, served_on_all_addresses: int, options: SandboxOptions
 ) -> None:
     async with open_network(client, options) as network:
-        sandbox, host = await start(client, network), await network.host_address(client)
+        sandbox, host = await start(client, network), await network.host_address()
         with ThreadingHTTPServer((host, 0), Page) as server:
             for url in _serving(server, "http"):
                 port = int(url.rpartition(":")[2])

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 DONE, ERROR, INTERRUPTED = 0, 1, 130
 STEPS_UNLESS_GIVEN = 250
 AGENTS = ("default", "gold", "nop")
+COMMAND = "command"
+"""What `command:…` is called, where an agent can be a command in the container."""
 
 Concurrency = Annotated[int, typer.Option(min=1, help="Trials whose agents work at the same time.")]
 AllowLostThinking = Annotated[
@@ -126,11 +128,14 @@ def tell_result(run_id: str, result: "RunResult", total: int) -> None:
         tell(f"left behind, for `evals clean` to remove: {reason}")
 
 
-def agent_name(name: str | None) -> str | None:
-    """The name, if there is such an agent; a usage error otherwise."""
+def agent_name(name: str | None, *, commands: bool = False) -> str | None:
+    """The name, if there is such an agent; a usage error otherwise. `commands`: whether one may be `command:…`."""
     if name is None or name in AGENTS:
         return name
-    message = f"{name!r} is no agent; there are: {', '.join(AGENTS)}"
+    if commands and name.startswith(f"{COMMAND}:"):
+        return COMMAND
+    known = (*AGENTS, f"{COMMAND}:'what to run in the container'") if commands else AGENTS
+    message = f"{name!r} is no agent; there are: {', '.join(known)}"
     raise typer.BadParameter(message, param_hint="--agent")
 
 

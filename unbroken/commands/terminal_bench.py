@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager, closing
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from unbroken.commands import options
+from unbroken.commands.command_agent import CommandOptions
 from unbroken.commands.containers import PRESET_PARTS
 from unbroken.commands.option_groups import CONTAINERS, TASKS, VERIFIER, GroupedCommand, option, with_groups
 from unbroken.commands.running import (
     AGENTS,
+    COMMAND,
     AllowLostThinking,
     Concurrency,
     Progress,
@@ -67,10 +69,12 @@ def terminal_bench(
     agent: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME",
-            help="default (a model, unless another is given), gold (the task's own solution) or nop (nothing).",
+            metavar="NAME|command:…",
+            help="default (a model, unless another is given), gold (the task's own solution), nop (nothing), or a"
+            " command to run in the container, which asks the model through a relay.",
         ),
     ] = None,
+    command_options: CommandOptions,
     prompt: options.Prompt = None,
     asked: options.Asked,
     cpus: Annotated[
@@ -110,14 +114,15 @@ def terminal_bench(
     from evals.terminal_bench.run import TerminalBenchSettings
 
     settings = asked.settings(
-        {"agent": AGENTS, "attempts": None, "prompt": None, **PRESET_PARTS},
-        agent=agent_name(agent),
+        {"agent": (*AGENTS, COMMAND), "attempts": None, "prompt": None, **PRESET_PARTS},
+        agent=agent_name(agent, commands=True),
         attempts=attempts,
         prompt=prompt,
         cpus=cpus,
     )
     setup = Setup(asked, settings, "terminal_bench", TOOLSET, allow_lost_thinking=allow_lost_thinking)
     setup.check()
+    command = command_options.check(agent, setup, prompt)
     run_settings = TerminalBenchSettings(
         concurrency,
         verifications,
@@ -128,7 +133,8 @@ def terminal_bench(
     )
     obtained = _obtained(dataset)
     selected = _selected(obtained, tasks, skip_invalid=skip_invalid)
-    raise typer.Exit(asyncio.run(_run(obtained, selected, setup, options.runs_directory(runs), run_settings)))
+    opened = command_options.open(command, setup, asked.backend) if command else _agent(setup)
+    raise typer.Exit(asyncio.run(_run(obtained, selected, setup, opened, options.runs_directory(runs), run_settings)))
 
 
 def _limits(setup: Setup, memory: str | None, timeout_multiplier: float) -> "TaskLimits":
@@ -186,6 +192,7 @@ async def _run(
     obtained: "ObtainedTasks",
     tasks: "Sequence[TaskDirectory]",
     setup: Setup,
+    opened: "AbstractAsyncContextManager[tuple[TerminalAgent, ModelAgent | None]]",
     runs: Path,
     settings: "TerminalBenchSettings",
 ) -> int:
@@ -199,7 +206,7 @@ async def _run(
     with closing(await asyncio.to_thread(connect)) as client:
         for task in tasks:
             await settings.limits.options(task.file.environment).check(client)
-    async with _agent(setup) as (agent, model):
+    async with opened as (agent, model):
         doctor = await setup.examine(model)
         settings = replace(settings, doctor=doctor, allow_lost_thinking=setup.allow_lost_thinking)
         run_id = new_run_id(f"terminal-bench-{label(model or agent)}")
@@ -209,7 +216,8 @@ async def _run(
         )
         run = RunDirectory.create(runs, manifest)
         total = len(tasks) * setup.attempts
-        typer.echo(f"run {run_id}: {total} trials, {who(model or agent)}")
+        working = f"agent {COMMAND}, " if agent.name == COMMAND else ""
+        typer.echo(f"run {run_id}: {total} trials, {working}{who(model or agent)}")
         result = await carry_out(run, tasks, agent, settings, Progress(total), tell)
     tell_result(run_id, result, total)
     typer.echo(f"\nresults show {run_id}" + runs_option(runs))
