@@ -23,6 +23,19 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=6,
 )
+TEN_PLACES = {
+    "01-no-settings": "task.toml",
+    "02-no-toml": "task.toml",
+    "03-limit": "task.toml, agent.timeout_sec",
+    "04-windows": "task.toml, environment.os",
+    "05-tpu": "task.toml, environment.tpu",
+    "06-no-image": "environment/",
+    "07-no-instruction": "instruction.md",
+    "08-no-tests": "tests/test.sh",
+    "09-step": "steps/a/",
+    "10-link": "solution",
+}
+"""Ten broken tasks, each with the file and the key that it is refused for."""
 
 
 @pytest.fixture
@@ -235,7 +248,8 @@ class TestDirectories:
 
 
 class TestCommand:
-    def test_ten_broken_tasks_have_ten_reasons(self, write_task: WriteTask, tmp_path: Path):
+    @pytest.mark.parametrize("command", [["tasks", "check"], ["terminal-bench", "--agent", "nop", "--dataset"]])
+    def test_ten_broken_tasks_have_ten_reasons(self, write_task: WriteTask, tmp_path: Path, command: list[str]):
         write_task("01-no-settings", None)
         write_task("02-no-toml", "[agent")
         write_task("03-limit", "[agent]\ntimeout_sec = -1")
@@ -246,14 +260,13 @@ class TestCommand:
         write_task("08-no-tests", **{"tests/test.sh": None})
         write_task("09-step", "[[steps]]\nname = 'a'")
         (write_task("10-link") / "solution").symlink_to("/root")
-        checked = check(tmp_path / "tasks")
-        lines = checked.stdout.splitlines()
-        assert checked.exit_code == 2
-        assert [line.partition(":")[0] for line in lines[:-1]] == sorted(
-            each.name for each in (tmp_path / "tasks").iterdir()
-        )
-        assert len({line.partition(":")[2] for line in lines[:-1]}) == 10
-        assert lines[-1] == "0 of 10 tasks could be run"
+        refused = CliRunner().invoke(application, [*command, str(tmp_path / "tasks")])
+        assert refused.exit_code == 2
+        *lines, last = refused.output.splitlines()
+        assert [line.partition(": ")[0] for line in lines] == sorted(TEN_PLACES)
+        assert [line.partition(": ")[2].partition(": ")[0] for line in lines] == list(TEN_PLACES.values())
+        assert len({line.partition(": ")[2].partition(": ")[2] for line in lines}) == 9, "one is missing twice"
+        assert last.startswith("0 of 10 tasks could be run" if command[0] == "tasks" else "no run was begun: ")
 
     def test_whole_tasks_are_counted_and_oddities_told(self, write_task: WriteTask, tmp_path: Path):
         write_task("good")
