@@ -115,6 +115,14 @@ class TaskContainers:
         """What a task sets for every process of a container. Raises MissingVariableError."""
         return filled(table.env, self.variables, "[environment].env")
 
+    async def environment_of_tests(self, table: EnvironmentTable) -> dict[str, str]:
+        """What tests find set in a room of the agent's container: that, and the way to the network's proxy.
+
+        Raises SandboxError, SandboxOptionError, MissingVariableError.
+        """
+        network = await self.networks.of(self.limits.options(table))
+        return {**self.environment(table), **network.environment}
+
 
 async def _working_directory(client: "DockerClient", image: str) -> str:
     """Where an image has commands start. Raises SandboxError."""

@@ -214,6 +214,7 @@ class Examination:
             environment=filled(verifier.env, self.judging.containers.variables, "[verifier].env"),
             timeout=self._timeout,
             user="" if verifier.user is None else str(verifier.user),
+            in_room=place.room is not None,
         )
         if place.room:
             return await run_verifier(place.room, call, files)

@@ -164,7 +164,7 @@ class TerminalBenchFlow:
     ) -> PrivateRoom | str:
         room: PrivateRoom | str = "the tests run in a container of their own"
         if part.verifier.mode == "shared":
-            variables = self.containers.environment(task.file.environment)
+            variables = await self.containers.environment_of_tests(task.file.environment)
             room = await open_room(self.client, settings, sandbox, variables)
         if isinstance(room, str):  # else its setup has made them
             await sandbox.exec(_MAKE_FOLDERS, timeout=_MAKING, user="0")

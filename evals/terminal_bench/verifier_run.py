@@ -58,6 +58,8 @@ class VerifierCall:
     """Seconds."""
     user: str = ""
     """Who runs them; root unless given."""
+    in_room: bool = False
+    """Whether they run in a private room, and so keep the right that others need in order to look in."""
 
 
 @dataclass(frozen=True)
@@ -187,19 +189,19 @@ def _script(call: VerifierCall, mark: str, sizes: Sequence[int]) -> str:
     text = resources.files("evals").joinpath("terminal_bench", "verifier_script.sh").read_text("utf-8")
     variables = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in call.environment.items())
     home = "" if call.user in _ROOT else f"export HOME=$(eval echo ~{shlex.quote(call.user)})\n"
-    start = f"exec {_as_user(call.user)}/tests/test.sh\n"
+    start = f"exec {_as_user(call.user, in_room=call.in_room)}/tests/test.sh\n"
     begin = f"cd -- {shlex.quote(call.directory)} || exit\n{home}{variables}{start}"
     return f"mark={mark}\nsizes='{' '.join(map(str, sizes))}'\n{LOOK}begin() {{\n{begin}}}\n{text}"
 
 
-def _as_user(user: str) -> str:
-    """What goes in front of a command, so that it runs as `user`, and keeps what others need in order to look at it."""
+def _as_user(user: str, *, in_room: bool) -> str:
+    """What goes in front of a command, so that it runs as `user`; of a room, with what others need to look at it."""
     if user in _ROOT:
         return ""
     name = shlex.quote(user)
     groups = '--regid "$(id -g {0})" --init-groups' if not user.isdecimal() else "--regid {0} --clear-groups"
-    rights = f"--inh-caps +{_AMBIENT} --ambient-caps +{_AMBIENT}"
-    return f"setpriv --reuid {name} {groups.format(name)} {rights} -- "
+    rights = f"--inh-caps +{_AMBIENT} --ambient-caps +{_AMBIENT} " if in_room else ""
+    return f"setpriv --reuid {name} {groups.format(name)} {rights}-- "
 
 
 @contextmanager

@@ -97,20 +97,33 @@ def verdicts(runs: Path) -> dict[str, Verdict]:
     return {trial.task_id: verdict for trial in only_run(runs).trials() for verdict in trial.verdicts()}
 
 
-@pytest.mark.parametrize(("agent", "reward"), [("gold", 1), ("nop", 0)])
-def test_the_suite_is_solved_by_its_solutions_and_not_by_nothing(
-    evaluate: Callable[..., Done], runs: Path, agent: str, reward: int
+def test_the_suite_is_solved_by_its_solutions(
+    evaluate: Callable[..., Done], runs: Path, client: DockerClient, console: Console
 ) -> None:
-    done = evaluate(SUITE, "--agent", agent)
+    done = evaluate(SUITE, "--agent", "gold", "--verdicts", "both")
+
+    assert done.code == 0, done
+    found = {
+        (trial.task_id.partition("/")[2], verdict.verifier): (verdict.reward, verdict.status, verdict.flags)
+        for trial in only_run(runs).trials()
+        for verdict in trial.verdicts()
+    }
+    solved = {(name, verifier): (1, "graded", []) for name in TASKS for verifier in ("official", "quiesced")}
+    assert found == {**solved, ("service-stays", "quiesced"): (0, "graded", [])}, done
+    owners = [Owner.parse(image.labels.get(OWNER_LABEL, "")) for image in client.images.list(all=True)]
+    assert not {owner.process_id for owner in owners if owner} & set(console.process_ids)
+
+
+def test_the_suite_is_not_solved_by_nothing(evaluate: Callable[..., Done], runs: Path) -> None:
+    done = evaluate(SUITE, "--agent", "nop")
 
     assert done.code == 0, done
     found = verdicts(runs)
     assert sorted(name.partition("/")[2] for name in found) == TASKS
-    assert {name: verdict.resolved for name, verdict in found.items()} == dict.fromkeys(found, bool(reward))
-    assert {verdict.status for verdict in found.values()} == {"graded"}
-    flags = {name: verdict.flags for name, verdict in found.items() if verdict.flags}
+    assert {name: verdict.status for name, verdict in found.items()} == dict.fromkeys(found, "graded")
+    assert not [name for name, verdict in found.items() if verdict.resolved]
     hook = ["collect: exit 1: cp /app/answer.txt /logs/artifacts/answer.txt"]
-    assert flags == ({} if reward else {"unbroken/baked-tests": hook})
+    assert {name: verdict.flags for name, verdict in found.items() if verdict.flags} == {"unbroken/baked-tests": hook}
 
 
 def test_what_still_runs_is_listed_and_then_removed(
@@ -305,27 +318,6 @@ def test_an_agent_that_ends_every_process_earns_nothing_by_it(
 
     _, found, _ = only_trial(runs)
     assert [(verdict.reward, verdict.flags) for verdict in found] == [(0, ["room:ended"])], done
-
-
-def test_the_quiesced_reward_is_that_of_the_files_alone(
-    evaluate: Callable[..., Done], runs: Path, client: DockerClient, console: Console
-) -> None:
-    done = evaluate(SUITE, "--tasks", "hello-file,service-stays", "--agent", "gold", "--verdicts", "both")
-
-    assert done.code == 0, done
-    found = {
-        (trial.task_id.partition("/")[2], verdict.verifier): verdict.reward
-        for trial in only_run(runs).trials()
-        for verdict in trial.verdicts()
-    }
-    assert found == {
-        ("hello-file", "official"): 1,
-        ("hello-file", "quiesced"): 1,
-        ("service-stays", "official"): 1,
-        ("service-stays", "quiesced"): 0,
-    }
-    owners = [Owner.parse(image.labels.get(OWNER_LABEL, "")) for image in client.images.list(all=True)]
-    assert not {owner.process_id for owner in owners if owner} & set(console.process_ids)
 
 
 def test_where_no_room_can_be_had_that_is_said(
