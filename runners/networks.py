@@ -2,7 +2,8 @@
 
 `none` and `bridge` are the engine's own. An allowlist is a network without a way out, whose containers do not reach one
 another, and a proxy of ours at its gateway; one without hosts has no proxy. A service of ours on this machine (a relay
-to a model) can be reached at the gateway of any network but `none`.
+to a model) can be reached at the gateway of any network but `none`. `network_switch.py` moves a running container from
+one network to another.
 """
 
 import asyncio
@@ -51,7 +52,17 @@ class SandboxNetwork:
         if self.proxy is None:
             return {}
         variables = {"http_proxy": self.proxy.url, "https_proxy": self.proxy.url, "no_proxy": _DIRECT}
-        return {**variables, **{name.upper(): value for name, value in variables.items()}, **_SHORT_WAIT}
+        return {**variables, **{name.upper(): value for name, value in variables.items()}, **SHORT_WAIT}
+
+    @property
+    def has_way_out(self) -> bool:
+        """Whether its containers reach the world by themselves, name servers included."""
+        return self.options.network == "bridge"
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it was made for this run, and is none of the engine's own."""
+        return self.name != self.options.network
 
     @property
     def refusals(self) -> Mapping[str, int]:
@@ -85,7 +96,7 @@ class SandboxNetwork:
         return replace(
             settings,
             network=self.name,
-            dns=_NO_RESOLVER if self.options.network == "allowlist" else (),
+            dns=NO_RESOLVER if self.options.network == "allowlist" else (),
             environment={**settings.environment, **self.environment},
             cpus=options.cpus,
             memory=options.memory,
@@ -96,21 +107,25 @@ class SandboxNetwork:
 
 @asynccontextmanager
 async def open_network(
-    client: "DockerClient", options: SandboxOptions, *, run: str = ""
+    client: "DockerClient", options: SandboxOptions, *, run: str = "", ours: bool = False
 ) -> AsyncGenerator[SandboxNetwork]:
     """Make the network that `options` ask for, and remove it again: close what is in it first.
 
-    Raises SandboxError, and ValueError for limits that this engine cannot set.
+    `ours`: what has a way out is a network of our own as well, and not the engine's bridge; a container that is to be
+    moved between networks needs that. Raises SandboxError, and ValueError for limits that this engine cannot set.
     """
     await options.check(client)
-    if options.network != "allowlist":
+    if options.network == "none" or (options.network == "bridge" and not ours):
         yield SandboxNetwork(client, options, options.network)
         return
     interface = f"{INTERFACE_PREFIX}{secrets.token_hex(3)}"
-    made = await _make(client, interface, run)
+    made = await _make(client, interface, run, internal=options.network != "bridge")
     network = SandboxNetwork(client, options, str(made.name))
     try:
         subnet, network.gateway = _addresses(made)
+        if network.has_way_out:
+            yield network
+            return
         rules = ProxyRules(Allowlist.parse(options.allowed_hosts), clients=subnet)
         async with _proxy(rules, network.gateway) if options.allowed_hosts else nullcontext() as network.proxy:
             ports = [network.proxy.port] if network.proxy else []
@@ -125,9 +140,9 @@ async def open_network(
 
 
 _DIRECT = "localhost,127.0.0.1,::1"
-_NO_RESOLVER = ("127.0.0.1",)
+NO_RESOLVER = ("127.0.0.1",)
 """The engine's resolver passes questions on, which is a way out. Nobody answers at the container's own loopback."""
-_SHORT_WAIT = {"RES_OPTIONS": "timeout:1 attempts:1"}
+SHORT_WAIT = {"RES_OPTIONS": "timeout:1 attempts:1"}
 """So that a program learns within 2 seconds, rather than 20, that a name cannot be looked up: resolv.conf(5)."""
 _PATIENCE = 3
 _HOSTS_SHOWN = 20
@@ -137,12 +152,12 @@ _OPEN_HOST = (
 )
 
 
-async def _make(client: "DockerClient", interface: str, run: str) -> "Network":
+async def _make(client: "DockerClient", interface: str, run: str, *, internal: bool) -> "Network":
     def create() -> "Network":
         return client.networks.create(
             f"network-{secrets.token_hex(6)}",
             driver="bridge",
-            internal=True,
+            internal=internal,
             options={
                 "com.docker.network.bridge.enable_icc": "false",
                 "com.docker.network.bridge.name": interface,
