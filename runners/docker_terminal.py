@@ -82,6 +82,11 @@ class DockerTerminal:
         """How the program ended; None while it runs."""
         return self._exit_code
 
+    @property
+    def dropped(self) -> int:
+        """Bytes of output that were dropped so far."""
+        return self._screen.dropped
+
     async def resize(self, *, columns: int, rows: int) -> None:
         """Give the terminal another size. Raises SandboxError."""
         await in_thread(self._api.exec_resize, self._exec_id, height=rows, width=columns)  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
@@ -96,6 +101,11 @@ class DockerTerminal:
         if not data and self._screen.ended and self._watching:
             await asyncio.shield(self._watching)
         return data
+
+    async def end_foreground(self) -> None:
+        """Stop the shell, and kill what it waits for. Raises SandboxError."""
+        if self._exit_code is None:
+            await self._service.ask("end_foreground", self._process_id)
 
     async def close(self) -> None:
         """Kill the program with its tree. Safe to call twice."""
@@ -136,6 +146,8 @@ class _Screen(Connection):
     def __init__(self) -> None:
         super().__init__()
         self._output = bytearray()
+        self.dropped = 0
+        """Bytes of output that were dropped so far."""
         self._end = asyncio.Event()
 
     def take(self, data: memoryview) -> None:
@@ -143,6 +155,7 @@ class _Screen(Connection):
         self._output += data
         self._arrived.set()
         if len(self._output) > KEPT and self._transport:
+            self.dropped += len(self._output) - KEPT
             del self._output[:-KEPT]
             # A program that prints without end must not keep us busy.
             self._transport.pause_reading()

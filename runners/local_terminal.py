@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
@@ -26,6 +27,7 @@ class LocalTerminal:
         self._mark = mark
         self._loop = asyncio.get_running_loop()
         self._output = bytearray()
+        self._dropped = 0
         self._arrived = asyncio.Event()
         self._unsent = bytearray()
         self._open = True
@@ -56,6 +58,11 @@ class LocalTerminal:
         """How the program ended; None while it runs."""
         return self._program.exit_code
 
+    @property
+    def dropped(self) -> int:
+        """Bytes of output that were dropped so far."""
+        return self._dropped
+
     async def write(self, data: bytes) -> None:
         """Send keys. Raises BlockingIOError when a program has left too many of them unread."""
         if not self._open or self.exit_code is not None:
@@ -78,6 +85,16 @@ class LocalTerminal:
         data = bytes(self._output)
         self._output.clear()
         return data
+
+    async def end_foreground(self) -> None:
+        """Stop the shell, and kill the group that it waits for."""
+        if not self._open or self.exit_code is not None:
+            return
+        shell = self._program.process_id
+        with suppress(ProcessLookupError):
+            os.kill(shell, signal.SIGSTOP)
+            if (group := os.tcgetpgrp(self._descriptor)) != os.getpgid(shell):
+                os.killpg(group, signal.SIGKILL)
 
     async def close(self) -> None:
         """Kill the program with its tree, and with what left that. Safe to call twice."""
@@ -115,6 +132,7 @@ class LocalTerminal:
         self._output += data
         self._arrived.set()
         if len(self._output) > KEPT:
+            self._dropped += len(self._output) - KEPT
             del self._output[:-KEPT]
             # A program that prints without end must not keep us busy.
             self._loop.remove_reader(self._descriptor)

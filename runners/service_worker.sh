@@ -103,6 +103,26 @@ kill_command() { # process id, hundredths of a second of uptime; as kill_tree, a
   end_tree "$1"
 }
 
+end_foreground() { # process id of the shell on a terminal; it stands still from now on, what it waits for is ended
+  begun= worker= shell=$1
+  # First of all: it would go on with the next command that was typed.
+  kill -STOP "$shell"
+  status_of "$shell"
+  front=$foreground
+  for entry in /proc/[0-9]*; do
+    top=${entry#/proc/}
+    status_of "$top"
+    if [ "$group" != "$front" ] || [ "$top" = "$shell" ]; then continue; fi
+    # A shell within the shell has put it there, or that is the shell's own child.
+    while [ "$parent" ] && [ "$parent" != "$shell" ] && [ "$parent" -gt 1 ]; do
+      top=$parent
+      status_of "$top"
+    done
+    end_tree "$top"
+  done
+  kill -STOP "$shell"
+}
+
 uptime() { # hundredths of a second
   read -r up _ </proc/uptime
   printf '%s\n' "${up%.*}${up#*.}"
@@ -190,12 +210,13 @@ scan() { # for kernels that do not list children: every process below its parent
   done
 }
 
-status_of() { # process id; `state`, `parent`, `group`, `session` and `start` in ticks; empty where there is none
-  line= state= parent= group= session= start=0
+status_of() { # process id; `state`, `parent`, `group`, `session`, the group in the `foreground` of its terminal, and
+  # `start` in ticks; empty where there is none
+  line= state= parent= group= session= foreground= start=0
   while read -r part || [ "$part" ]; do line="$line $part"; done <"/proc/$1/stat"
   # The name, which may hold anything, stands in parentheses; the 20th field after it is the start.
   set -- ${line##*) }
-  state=${1-} parent=${2-} group=${3-} session=${4-} start=${20-0}
+  state=${1-} parent=${2-} group=${3-} session=${4-} foreground=${6-} start=${20-0}
 }
 
 line_break='

@@ -62,8 +62,20 @@ class Terminal(Protocol):
         ...
 
     @property
+    def dropped(self) -> int:
+        """Bytes of output that were dropped so far, since nobody had read them in time."""
+        ...
+
+    @property
     def exit_code(self) -> int | None:
         """How the program ended; None while it runs."""
+        ...
+
+    async def end_foreground(self) -> None:
+        """End what the shell on the terminal waits for, with its tree; the shell itself stands still from then on.
+
+        What it runs in the background goes on.
+        """
         ...
 
     async def close(self) -> None:

@@ -9,7 +9,8 @@ from tools.output import CHARACTER_LIMIT, cut_middle, header, neutralise, restor
 from tools.parameters import Parameters
 from tools.sandbox import OutputListener, Sandbox
 from tools.terminal_keys import bare_key, encode
-from tools.terminal_session import TerminalSession
+from tools.terminal_screen import Screen
+from tools.terminal_session import SETUP, TerminalSession
 from tools.tool import Access, ToolResult
 
 COLUMNS, ROWS = 120, 40
@@ -21,9 +22,6 @@ _KEPT_ROWS = 3
 """Rows above what is new that are shown again after `send`, so that it can be told what it belongs to."""
 _LEAST_KNOWN = 5
 
-# `xterm` is described in the terminfo of minimal images of Debian, Alpine and Fedora alike, and has an alternate
-# screen, which `linux` and `vt100` have not. Whoever has a screen wants to be asked; a shell on it is not the user's.
-_SETUP = "export TERM=xterm HISTFILE=/dev/null; unset GIT_EDITOR GIT_TERMINAL_PROMPT DEBIAN_FRONTEND\n"
 _SHELL = "if command -v bash >/dev/null; then exec bash -i; fi; exec sh -i"
 
 
@@ -129,14 +127,14 @@ class InteractiveTerminal:
             raise _AnswerError("A command cannot hold a NUL byte.")
         try:
             terminal = await sandbox.open_terminal(
-                _SETUP + (command if command.strip() else _SHELL), columns=arguments.columns, rows=arguments.rows
+                SETUP + (command if command.strip() else _SHELL), columns=arguments.columns, rows=arguments.rows
             )
         except OSError as error:
             message = f"No terminal could be opened: {error.strerror or error}."
             raise _AnswerError(message) from error
         self._number += 1
         name = f"t{self._number}"
-        session = self._sessions[name] = TerminalSession(terminal, arguments.columns, arguments.rows)
+        session = self._sessions[name] = TerminalSession(terminal, Screen(arguments.columns, arguments.rows))
         return name, session
 
     async def _send(self, name: str, session: TerminalSession, keys: str) -> str:
@@ -166,12 +164,12 @@ class InteractiveTerminal:
         known = min(screen.rows_as_before(), len(shown)) - _KEPT_ROWS if action == "send" else 0
         if known >= _LEAST_KNOWN:
             shown[:known] = [f"[rows 1 to {known} as before]"]
-        lines, lost = screen.take_scrolled()
+        taken = screen.take_scrolled()
         scrolled = ""
-        if lines or lost:
+        if taken.lines or taken.lost_bytes:
             notice = "[{count} characters cut here]"
-            scrolled = "[scrolled off since the last look:]\n" + "[earlier lines are gone]\n" * lost
-            scrolled += cut_middle("\n".join(lines), notice, self._output_limit) + "\n"
+            scrolled = "[scrolled off since the last look:]\n" + "[earlier lines are gone]\n" * bool(taken.lost_bytes)
+            scrolled += cut_middle("\n".join(taken.lines), notice, self._output_limit) + "\n"
         body = cut_middle("\n".join(shown), "[{count} characters cut here]", self._output_limit) or "[empty]"
         return f"{state}\n{remark}{scrolled}[screen, {screen.columns} × {screen.rows}:]\n{body}"
 

@@ -53,6 +53,16 @@ def encode(keys: str, *, application_cursor: bool = False) -> bytes:
     return encoded.encode("utf-8", "replace")
 
 
+def encode_verbatim(keys: str, *, application_cursor: bool = False) -> bytes:
+    """Give the bytes that tmux's `send-keys` sends for one argument: text as it is, unless it is the name of a key.
+
+    A line break is the character that it is, which a shell takes for Enter as well.
+    """
+    if key := bare_key(keys):
+        return encode(key, application_cursor=application_cursor)
+    return keys.encode("utf-8", "replace")
+
+
 def bare_key(keys: str) -> str:
     """Write a lone key in tmux's spelling (`C-c`, `Enter`) in ours; empty when `keys` is anything else.
 

@@ -13,6 +13,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from itertools import takewhile
 
+from tools.scrollback import Scrollback, Scrolled
+
 HISTORY = 1_000
 """Lines of what has scrolled off that are kept until somebody looks."""
 _TAB = 8
@@ -47,10 +49,9 @@ class _Cursor:
 class Screen:
     """A grid of `columns` × `rows` with a cursor. Rows and columns are counted from 0 here; numbers are bounded."""
 
-    def __init__(self, columns: int, rows: int) -> None:
+    def __init__(self, columns: int, rows: int, scrollback: Scrollback | None = None) -> None:
         self.columns, self.rows = columns, rows
-        self._scrolled: deque[str] = deque(maxlen=HISTORY)
-        self._lost = False
+        self._scrollback = scrollback or Scrollback(newest=HISTORY)
         self._told: deque[str] = deque()
         self.reset()
 
@@ -85,20 +86,17 @@ class Screen:
         pairs = zip(self._told, map(_text, self._grid), strict=False)
         return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
-    def take_scrolled(self) -> tuple[list[str], bool]:
-        """Give the lines that have scrolled off unseen since the last call, and whether older ones were lost.
+    def take_scrolled(self) -> Scrolled:
+        """Give the lines that have scrolled off unseen since the last call, and how much of them was lost.
 
         Lines that were on the screen at the last call, and have not changed since, count as seen.
         """
-        lines, lost = [*self._scrolled], self._lost
-        self._scrolled.clear()
-        self._lost = False
         self._told = deque() if self._main else deque(_text(row) for row in self._grid)
-        return lines, lost
+        return self._scrollback.take()
 
-    def lose(self) -> None:
-        """Note that something was printed which never came here."""
-        self._lost = True
+    def lose(self, count: int) -> None:
+        """Note that so many bytes were printed which never came here."""
+        self._scrollback.lose(count)
 
     @property
     def cursor(self) -> tuple[int, int]:
@@ -294,8 +292,7 @@ class Screen:
     def _keep(self, line: str) -> None:
         if self._told and self._told.popleft() == line:
             return
-        self._lost = self._lost or len(self._scrolled) == HISTORY
-        self._scrolled.append(line)
+        self._scrollback.add(line)
 
     # -- characters
 

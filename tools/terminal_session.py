@@ -11,6 +11,10 @@ from tools.sandbox import SandboxError, Terminal
 from tools.terminal_codes import TerminalCodes
 from tools.terminal_screen import Screen
 
+# `xterm` is described in the terminfo of minimal images of Debian, Alpine and Fedora alike, and has an alternate
+# screen, which `linux` and `vt100` have not. Whoever has a screen wants to be asked; a shell on it is not the user's.
+SETUP = "export TERM=xterm HISTFILE=/dev/null; unset GIT_EDITOR GIT_TERMINAL_PROMPT DEBIAN_FRONTEND\n"
+"""What a program on a terminal is started behind, in sh."""
 SHORTEST_STILL = 0.3
 STILL_SHARE = 0.1
 """The screen counts as settled when it has been still for this share of the longest wait."""
@@ -22,7 +26,7 @@ _PATIENCE = 50
 """Pauses after which a terminal that has closed without a word of its program's end is given up."""
 _SLICE = 4096
 _DRAWN = 64 * 1024
-"""Bytes of one piece of output that are drawn: older ones have scrolled off long ago."""
+"""Bytes of one piece of output that are drawn, half of them from its beginning: what is between is only counted."""
 _REST = 3
 """How long the reader rests after more than that, in multiples of the time that it has worked."""
 
@@ -30,8 +34,8 @@ _REST = 3
 class TerminalSession:
     """Made in a running event loop; `close` ends it, and so does the end of the sandbox."""
 
-    def __init__(self, terminal: Terminal, columns: int, rows: int) -> None:
-        self.screen = Screen(columns, rows)
+    def __init__(self, terminal: Terminal, screen: Screen) -> None:
+        self.screen = screen
         self.ended = False
         """Whether everything that the program has written is on the screen."""
         self.changed_at = time.monotonic()
@@ -39,6 +43,8 @@ class TerminalSession:
         self._codes = TerminalCodes(self.screen)
         self._changed = asyncio.Event()
         self._unseen = True
+        self._dropped = 0
+        """Of what the terminal dropped, how much the screen knows of."""
         self._failure: SandboxError | None = None
         self._reader = asyncio.create_task(self._read())
 
@@ -68,6 +74,10 @@ class TerminalSession:
                 continue
         self._unseen = False
         self._raise_failure()
+
+    async def end_foreground(self) -> None:
+        """End what a shell waits for; it stands still from then on (see `tools.sandbox.Terminal`)."""
+        await self._terminal.end_foreground()
 
     async def close(self) -> None:
         """End the program with all that it started. Safe to call twice."""
@@ -110,10 +120,13 @@ class TerminalSession:
             self._changed.set()
 
     async def _draw(self, data: bytes) -> None:
+        self.screen.lose(self._terminal.dropped - self._dropped)
+        self._dropped = self._terminal.dropped
         is_flood = len(data) > _DRAWN
         if is_flood:
-            self.screen.lose()
-            data = data[-_DRAWN:]
+            beginning, end = _both_ends(data)
+            self.screen.lose(len(data) - len(beginning) - len(end))
+            data = beginning + end
         for start in range(0, len(data), _SLICE):
             begun = time.monotonic()
             answers = self._codes.feed(data[start : start + _SLICE])
@@ -130,3 +143,9 @@ class TerminalSession:
             await self._terminal.write(answers)
         except OSError:
             return  # it asks more than it reads
+
+
+def _both_ends(data: bytes) -> tuple[bytes, bytes]:
+    """The beginning and the end of a flood, cut at line ends, so that no line is made of two."""
+    beginning, end = data[: _DRAWN // 2], data[-_DRAWN // 2 :]
+    return beginning[: beginning.rfind(b"\n") + 1] or beginning, end[end.find(b"\n") + 1 :]

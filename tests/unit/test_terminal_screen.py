@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tools.scrollback import Scrollback, Scrolled
 from tools.terminal_codes import TerminalCodes
 from tools.terminal_screen import HISTORY, Screen
 
@@ -78,19 +79,28 @@ def test_what_has_scrolled_off_unseen_is_told_once() -> None:
     screen = Screen(20, 3)
     codes = TerminalCodes(screen)
     codes.feed(b"1\r\n2\r\n3\r\n4\r\n5")
-    assert screen.take_scrolled() == (["1", "2"], False)
+    assert screen.take_scrolled() == Scrolled(newest=("1", "2"))
     codes.feed(b"\r\n6")
-    assert screen.take_scrolled() == ([], False)  # line 3 was on the screen at the last look
+    assert screen.take_scrolled() == Scrolled()  # line 3 was on the screen at the last look
     codes.feed(b"\r\n7\r\n8\r\n9\r\n10")
-    assert screen.take_scrolled() == (["7"], False)
+    assert screen.take_scrolled() == Scrolled(newest=("7",))
     codes.feed("".join(f"\r\n{number}" for number in range(HISTORY + 100)).encode())
-    lines, lost = screen.take_scrolled()
-    assert (len(lines), lines[-1], lost) == (HISTORY, str(HISTORY + 96), True)
+    lines = screen.take_scrolled().lines
+    assert (len(lines), lines[-1]) == (HISTORY, str(HISTORY + 96))
+
+
+def test_of_what_is_too_long_beginning_and_end_are_kept_and_the_rest_is_counted() -> None:
+    screen = Screen(20, 3, Scrollback(first=2, newest=3))
+    TerminalCodes(screen).feed("\r\n".join(["one", "two", "drei", "vier", "fünf", *"6789", "x"]).encode())
+    screen.lose(100)
+    lost = len("drei\nvier\n".encode()) + 100
+    assert screen.take_scrolled() == Scrolled(("one", "two"), ("fünf", "6", "7"), lost)
+    assert screen.take_scrolled() == Scrolled()
 
 
 def test_what_a_full_screen_program_scrolls_is_not_told() -> None:
     screen = written(f"{CSI}?1049h" + "\r\n".join(map(str, range(50))))
-    assert screen.take_scrolled() == ([], False)
+    assert screen.take_scrolled() == Scrolled()
 
 
 def test_rows_that_were_there_before_are_known_though_they_moved() -> None:
@@ -209,4 +219,4 @@ def test_what_comes_often_does_not_pile_up(piece: str) -> None:
     screen = Screen(120, 40)
     TerminalCodes(screen).feed(piece.encode() * 20_000)
     assert sum(map(len, screen.lines())) <= 4 * 120 * 40
-    assert len(screen.take_scrolled()[0]) <= HISTORY
+    assert len(screen.take_scrolled().lines) <= HISTORY
