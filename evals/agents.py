@@ -49,11 +49,8 @@ class ModelAgent:
     mcp: tuple[McpServer, ...] = ()
     """Servers whose tools the model gets besides; each trial starts its own."""
     name: str = "default"
-
-    @property
-    def needs(self) -> tuple[ThinkingNeed, ...]:
-        """What of the model's thinking has to survive: our loop sends no user message after the first."""
-        return ("tool_turns",)
+    needs: tuple[ThinkingNeed, ...] = ("tool_turns",)
+    """What of the model's thinking has to survive: our loop sends no user message after the first."""
 
     async def work(self, row: AnyInstance, sandbox: Sandbox, listener: Listener) -> Outcome:
         """Run the loop on a row."""

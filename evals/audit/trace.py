@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from agent.terminus.agent import NAME as TERMINUS
 from evals.audit.call_rules import CallAudit
 from evals.audit.calls import CallContent, read_call
 from evals.audit.git_rules import shows_history
@@ -18,6 +19,7 @@ from evals.audit.programs import Program, programs_in
 from evals.audit.project import Project
 from evals.audit.rules import Hit
 from evals.audit.scene import Scene
+from evals.audit.typed_commands import typed_commands
 from results.records.audit import Finding, Success, TraceAudit
 from results.records.events import Event, MessageEvent, ResponseEvent, StartEvent, ToolResultEvent
 from results.trajectory import read_trajectory
@@ -66,15 +68,17 @@ class _Reader:
         self._waiting: dict[str, list[_Call]] = {}
         self._findings: list[Finding] = []
         self._calls = 0
+        self._calls_of = _calls
 
     def read(self, line: int, event: Event) -> None:
         if isinstance(event, StartEvent):
             self._scene = Scene(Project(self._scene.project.repository, event.directory or "/"))
+            self._calls_of = typed_commands if event.agent == TERMINUS else _calls
         elif isinstance(event, MessageEvent) and event.sent.get("role") == "user":
             self._scene.learn_commits(_text_of(event.sent.get("content")))
         elif isinstance(event, ResponseEvent) and not event.discarded:
             self._audit_unanswered()
-            for identifier, name, arguments in _calls(event):
+            for identifier, name, arguments in self._calls_of(event):
                 self._calls += 1
                 self._waiting.setdefault(identifier, []).insert(0, _Call(line, event.step, name, arguments))
         elif isinstance(event, ToolResultEvent):

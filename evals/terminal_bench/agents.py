@@ -12,6 +12,7 @@ from evals.agents import ModelAgent, tell_start
 from evals.command_agent import CommandAgent, CommandPlace
 from evals.swebench.prompt_sets import fill
 from evals.terminal_bench.task_directory import SOLUTION_ENTRY
+from results.records.manifest import LimitsDescription
 from results.records.outcome import Outcome, TimeSplit
 from runners.networks import SandboxNetwork
 from tools.sandbox import Sandbox
@@ -44,7 +45,7 @@ class TerminalAgent(Protocol):
 
     @property
     def name(self) -> str:
-        """`default`, `gold`, `nop` or `command`."""
+        """`default`, `gold`, `nop`, `terminus` or `command`."""
         ...
 
     async def work(self, assignment: Assignment, sandbox: Sandbox, listener: Listener) -> Outcome:
@@ -68,8 +69,7 @@ class ModelTerminalAgent:
         prompts = self.model.prompts
         values = {"directory": sandbox.working_directory, "problem_statement": assignment.instruction}
         told = Instructions(prompts.system, fill(prompts.task, values))
-        seconds = [limit for limit in (assignment.seconds, self.model.limits.seconds) if limit is not None]
-        limits = self.model.limits.model_copy(update={"seconds": min(seconds, default=None)})
+        limits = limits_within(self.model.limits, assignment.seconds)
         return await dataclasses.replace(self.model, limits=limits).run(told, sandbox, assignment.image, listener)
 
 
@@ -127,3 +127,9 @@ class IdleAgent:
         """Leave everything as it is."""
         tell_start(self.name, sandbox, assignment.image, listener)
         return Outcome(exit="submitted")
+
+
+def limits_within(limits: LimitsDescription, seconds: float | None) -> LimitsDescription:
+    """The limits of a person within what the task gives: whichever time is less."""
+    both = [limit for limit in (seconds, limits.seconds) if limit is not None]
+    return limits.model_copy(update={"seconds": min(both, default=None)})

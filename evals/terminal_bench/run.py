@@ -21,6 +21,7 @@ from evals.terminal_bench.environment import Networks, TaskContainers, TaskLimit
 from evals.terminal_bench.image import TaskImages, agent_image
 from evals.terminal_bench.judging import OFFICIAL, VERIFIERS, Judging
 from evals.terminal_bench.task_directory import TaskDirectory
+from evals.terminal_bench.terminus import TerminusTerminalAgent
 from evals.terminal_bench.trial import TerminalBenchFlow
 from evals.trial import Report
 from results.records.doctor import DoctorReport
@@ -66,7 +67,13 @@ def make_manifest(
     sandbox: dict[str, Any] = {"limits_of_tasks": "as each task has them", **limits.description()}
     judged = {name: VERIFIERS[name] for name in verifiers}
     manifest = describe_run(run_id, benchmark, described, attempts, judged, sandbox)
-    return agent.command.in_manifest(manifest) if isinstance(agent, CommandTerminalAgent) else manifest
+    match agent:
+        case CommandTerminalAgent():
+            return agent.command.in_manifest(manifest)
+        case TerminusTerminalAgent():
+            return agent.in_manifest(manifest)
+        case _:
+            return manifest
 
 
 async def carry_out(

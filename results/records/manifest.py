@@ -56,6 +56,9 @@ class AgentDescription(Record):
     task_prompt: str | None = None
     """The template of the first user message."""
     task_prompt_sha256: str | None = None
+    further_prompts: dict[str, str] = Field(default_factory=dict[str, str])
+    """The templates of what else the agent says to the model, by their names."""
+    further_prompts_sha256: dict[str, str] = Field(default_factory=dict[str, str])
     command: str | None = None
     """What is run in the container, for an agent that is a command there."""
     command_sha256: str | None = None

@@ -91,6 +91,17 @@ def test_a_finding_names_line_step_tool_and_command() -> None:
     assert (finding.excerpt, finding.severity, finding.success) == ("git reflog", "leak", "succeeded")
 
 
+def test_what_terminus_typed_is_audited_too() -> None:
+    typed = [{"keystrokes": keys, "duration": 1} for keys in ("cd x\n", "git reflog | head -1\n")]
+    said = json.dumps({"analysis": "curl is not it", "plan": "git fetch", "commands": typed})
+    turn = response(1).model_copy(update={"received": Received(content=f"So:\n{said}")})
+    events = [start().model_copy(update={"agent": "terminus"}), turn]
+    audit = audit_events(events, PROJECT)
+    (finding,) = audit.findings
+    assert (finding.line, finding.step, finding.tool, finding.success) == (2, 1, "terminal", "unknown")
+    assert (finding.excerpt, audit.calls) == ("git reflog", 2)
+
+
 @pytest.mark.parametrize(
     ("command", "answer", "success"),
     [

@@ -128,13 +128,13 @@ def tell_result(run_id: str, result: "RunResult", total: int) -> None:
         tell(f"left behind, for `evals clean` to remove: {reason}")
 
 
-def agent_name(name: str | None, *, commands: bool = False) -> str | None:
-    """The name, if there is such an agent; a usage error otherwise. `commands`: whether one may be `command:…`."""
-    if name is None or name in AGENTS:
+def agent_name(name: str | None, agents: Sequence[str] = AGENTS, *, commands: bool = False) -> str | None:
+    """The name, if it is one of `agents`; a usage error otherwise. `commands`: whether one may be `command:…`."""
+    if name is None or name in agents:
         return name
     if commands and name.startswith(f"{COMMAND}:"):
         return COMMAND
-    known = (*AGENTS, f"{COMMAND}:'what to run in the container'") if commands else AGENTS
+    known = (*agents, f"{COMMAND}:'what to run in the container'") if commands else agents
     message = f"{name!r} is no agent; there are: {', '.join(known)}"
     raise typer.BadParameter(message, param_hint="--agent")
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from unbroken.commands import options
+from unbroken.commands import options, terminus_agent
 from unbroken.commands.command_agent import CommandOptions
 from unbroken.commands.containers import PRESET_PARTS
 from unbroken.commands.option_groups import CONTAINERS, TASKS, VERIFIER, GroupedCommand, option, with_groups
@@ -29,6 +29,7 @@ from unbroken.commands.running import (
     tell_result,
     who,
 )
+from unbroken.commands.terminus_agent import TERMINUS
 
 if TYPE_CHECKING:
     from evals.agents import ModelAgent
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 TOOLSET = "bash+editor+terminal"
 INVALID = 2
+_AGENTS = (*AGENTS, TERMINUS)
 
 
 def register(application: typer.Typer) -> None:
@@ -70,8 +72,9 @@ def terminal_bench(
         str | None,
         typer.Option(
             metavar="NAME|command:…",
-            help="default (a model, unless another is given), gold (the task's own solution), nop (nothing), or a"
-            " command to run in the container, which asks the model through a relay.",
+            help="default (a model, unless another is given), terminus (a model that types at a terminal, as"
+            " Terminus-2 does), gold (the task's own solution), nop (nothing), or a command to run in the container,"
+            " which asks the model through a relay.",
         ),
     ] = None,
     command_options: CommandOptions,
@@ -114,8 +117,8 @@ def terminal_bench(
     from evals.terminal_bench.run import TerminalBenchSettings
 
     settings = asked.settings(
-        {"agent": (*AGENTS, COMMAND), "attempts": None, "prompt": None, **PRESET_PARTS},
-        agent=agent_name(agent, commands=True),
+        {"agent": (*_AGENTS, COMMAND), "attempts": None, "prompt": None, **PRESET_PARTS},
+        agent=agent_name(agent, _AGENTS, commands=True),
         attempts=attempts,
         prompt=prompt,
         cpus=cpus,
@@ -123,6 +126,8 @@ def terminal_bench(
     setup = Setup(asked, settings, "terminal_bench", TOOLSET, allow_lost_thinking=allow_lost_thinking)
     setup.check()
     command = command_options.check(agent, setup, prompt)
+    if setup.agent == TERMINUS:
+        terminus_agent.check(setup, prompt)
     run_settings = TerminalBenchSettings(
         concurrency,
         verifications,
@@ -216,7 +221,7 @@ async def _run(
         )
         run = RunDirectory.create(runs, manifest)
         total = len(tasks) * setup.attempts
-        working = f"agent {COMMAND}, " if agent.name == COMMAND else ""
+        working = f"agent {agent.name}, " if agent.name in (COMMAND, TERMINUS) else ""
         typer.echo(f"run {run_id}: {total} trials, {working}{who(model or agent)}")
         result = await carry_out(run, tasks, agent, settings, Progress(total), tell)
     tell_result(run_id, result, total)
@@ -233,6 +238,9 @@ async def _agent(setup: Setup) -> "AsyncGenerator[tuple[TerminalAgent, ModelAgen
             yield SolutionAgent(), None
         case "nop":
             yield IdleAgent(), None
+        case "terminus":
+            async with terminus_agent.open_terminus(setup) as opened:
+                yield opened
         case _:
             async with setup.open_model(setup.asked.backend) as model:
                 yield ModelTerminalAgent(model), model
