@@ -93,7 +93,7 @@ def test_of_what_is_too_long_beginning_and_end_are_kept_and_the_rest_is_counted(
     screen = Screen(20, 3, Scrollback(first=2, newest=3))
     TerminalCodes(screen).feed("\r\n".join(["one", "two", "drei", "vier", "fünf", *"6789", "x"]).encode())
     screen.lose(100)
-    lost = len("drei\nvier\n".encode()) + 100
+    lost = len(b"drei\nvier\n") + 100
     assert screen.take_scrolled() == Scrolled(("one", "two"), ("fünf", "6", "7"), lost)
     assert screen.take_scrolled() == Scrolled()
 
