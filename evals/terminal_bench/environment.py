@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from evals.terminal_bench.task_file import EnvironmentTable, Healthcheck, User
@@ -13,6 +14,7 @@ from evals.trial import SCRATCH
 from runners.command_environment import NON_INTERACTIVE
 from runners.container import ContainerSettings
 from runners.docker_engine import in_thread
+from runners.docker_sandbox import DockerSandbox
 from runners.networks import SandboxNetwork, open_network
 from runners.sandbox_options import PROCESSES, NetworkKind, SandboxOptions
 from tools.sandbox import Sandbox, SandboxError
@@ -129,6 +131,12 @@ async def _working_directory(client: "DockerClient", image: str) -> str:
     api: Any = client.api
     inspected: dict[str, dict[str, Any]] = await in_thread(api.inspect_image, image)
     return str(inspected["Config"].get("WorkingDir") or "/")
+
+
+async def bring(folder: Path, sandbox: DockerSandbox) -> None:
+    """Copy what lies in a folder to where a container's commands start. Raises SandboxError."""
+    for each in sorted(folder.iterdir()):
+        await sandbox.upload(each, str(PurePosixPath(sandbox.working_directory, each.name)))
 
 
 async def wait_until_healthy(sandbox: Sandbox, check: Healthcheck) -> None:

@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.listener import Listener
@@ -16,7 +16,7 @@ from agent.redaction import Redacting
 from agent.session import Recorder
 from evals.terminal_bench.agents import Assignment, TerminalAgent
 from evals.terminal_bench.artifacts import collect
-from evals.terminal_bench.environment import TaskContainers, wait_until_healthy
+from evals.terminal_bench.environment import TaskContainers, bring, wait_until_healthy
 from evals.terminal_bench.judging import OFFICIAL, Finding, Judging, SetupFailedError, Workplace
 from evals.terminal_bench.part import Part
 from evals.terminal_bench.survivors import survivors
@@ -200,9 +200,7 @@ def not_judged_for(outcome: Outcome, error: Exception) -> Outcome:
 
 async def prepare(sandbox: DockerSandbox, workdir: Path) -> None:
     """Copy what a step begins with to where commands start, and run its setup.sh. Raises SandboxError."""
-    directory = sandbox.working_directory
-    for each in sorted(workdir.iterdir()):
-        await sandbox.upload(each, str(PurePosixPath(directory, each.name)))
+    await bring(workdir, sandbox)
     if (workdir / _SETUP).is_file():
         ran = await sandbox.exec(f"bash {_SETUP}", timeout=_SETTING_UP)
         if ran.exit_code != 0:

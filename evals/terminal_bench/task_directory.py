@@ -50,6 +50,16 @@ class TaskDirectory:
         """Whether every part of it has a solution of its own."""
         return all((folder / "solution" / SOLUTION_ENTRY).is_file() for folder in self._parts())
 
+    @property
+    def files_beside_image(self) -> Path | None:
+        """`environment/` of a task whose image is there already, where no other is built from it.
+
+        What lies in it is brought into the container, as by Harbor 0.25.0.
+        """
+        folder = self.path / "environment"
+        is_recipe = any((folder / name).is_file() for name in _IMAGE_FILES)
+        return folder if self.file.environment.docker_image and folder.is_dir() and not is_recipe else None
+
     def instruction(self, step: str | None = None) -> str:
         """What the agent is told, of the whole task or of one step, without what marks it for search engines."""
         folder = self.path / "steps" / step if step else self.path

@@ -19,7 +19,7 @@ from agent.session import Recorder
 from evals.audit.record import audit_try
 from evals.janitor import Janitor
 from evals.terminal_bench.agents import CommandTerminalAgent, TerminalAgent
-from evals.terminal_bench.environment import TaskContainers, wait_until_healthy
+from evals.terminal_bench.environment import TaskContainers, bring, wait_until_healthy
 from evals.terminal_bench.image import TaskImages, agent_image
 from evals.terminal_bench.judging import VERIFIERS, Finding, Judging, SetupFailedError, as_one
 from evals.terminal_bench.part import Part, parts_of
@@ -143,6 +143,8 @@ class TerminalBenchFlow:
                 raise SandboxError("; ".join(sandbox.warnings))
             if isinstance(self.agent, CommandTerminalAgent):  # before the room, which looks for changed programs
                 await self.agent.command.install(sandbox, directory.artifacts)
+            if task.files_beside_image:
+                await bring(task.files_beside_image, sandbox)
             for part in parts:
                 rooms.append(await self._room(task, part, settings, sandbox))  # noqa: PERF401 - one at a time is closed
             if environment.healthcheck:
