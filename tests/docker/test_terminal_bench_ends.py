@@ -83,9 +83,9 @@ def test_an_interrupt_leaves_no_container_no_network_and_no_image(
     assert process.returncode == 130, err
     assert b"interrupted" in out
     run = only_run(runs)
-    label = {"label": f"{RUN_LABEL}={run.manifest.run_id}"}
-    assert not client.containers.list(all=True, ignore_removed=True, filters=label)
-    assert not client.networks.list(filters=label)  # pyright: ignore[reportUnknownMemberType]
+    label = f"{RUN_LABEL}={run.manifest.run_id}"
+    assert not client.containers.list(all=True, ignore_removed=True, filters={"label": label})
+    assert not client.networks.list(filters={"label": label})  # pyright: ignore[reportUnknownMemberType]
     owners = [Owner.parse(image.labels.get(OWNER_LABEL, "")) for image in client.images.list(all=True)]
     assert process.pid not in {owner.process_id for owner in owners if owner}
     (trial,) = run.trials()
