@@ -2,15 +2,18 @@
 
 The shell's first worker is a child of the container's first process, on the connection that was attached before the
 start; the harness's channel is opened beside it. Either is replaced by an exec when it dies.
+
+A view of a sandbox is the same container with channels of its own, for another user or with other variables.
 """
 
 import asyncio
 import contextlib
+import itertools
 import math
 import shlex
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +39,7 @@ _CLOCK_ERROR = 0.02
 _PROBE = 30.0
 _CANNOT_START = (126, 127)
 _SHELL_FIRST = 0.3
+_REASON_LIMIT = 500
 # The process id comes first, on stderr, by which a command that runs too long is found inside.
 _RUN = """
 echo "$$" >&2
@@ -50,15 +54,28 @@ class DockerSandbox:
     """Runs commands in a container of its own. Fulfils `tools.sandbox.Sandbox`."""
 
     def __init__(
-        self, client: "DockerClient", container: Container, settings: ContainerSettings, channel: ContainerChannel
+        self,
+        client: "DockerClient",
+        container: Container,
+        settings: ContainerSettings,
+        channel: ContainerChannel | None,
+        *,
+        state: str = _STATE,
+        variables: Mapping[str, str] | None = None,
     ) -> None:
+        self._client = client
         self._api = client.api
         self._container = container
         self._settings = settings
-        self._first_channel: ContainerChannel | None = channel
-        self._shell_spoke = channel.spoken
+        self._state = state
+        self._variables = dict(variables or {})
+        self._views: list[DockerSandbox] | None = [] if channel else None
+        self._view_numbers = itertools.count(2)
+        self._first_channel = channel
+        self._shell_spoke = channel.spoken if channel else None
         self._service = ServiceShell(self._open_service, container.id[:12])
-        self._service.begin()
+        if channel:
+            self._service.begin()
         self._files = ContainerFiles(client.api, container.id, self._service)
         self._shell = PersistentShell(self._open_shell, self._kill_command, self._files.append)
         self._terminals: list[DockerTerminal] = []
@@ -66,7 +83,7 @@ class DockerSandbox:
     @classmethod
     async def start(cls, client: "DockerClient", settings: ContainerSettings) -> "DockerSandbox":
         """Create and start a container. Raises SandboxError."""
-        worker = _shell_worker(settings)
+        worker = _shell_worker(settings, _STATE)
         container = await obtain(
             lambda: start_container(client.api, settings, worker), lambda container: _discard(client, container)
         )
@@ -76,6 +93,27 @@ class DockerSandbox:
             await asyncio.shield(in_thread(_discard, client, container))
             raise
         return cls(client, container, settings, channel)
+
+    async def view(self, *, user: str = "", variables: Mapping[str, str] | None = None) -> "DockerSandbox":
+        """The container as `user` has it, or its own user, with `variables` set for all that is started there.
+
+        Its shell begins where the container's did, and knows nothing of other shells. It ends with the container, and
+        may be closed before. Raises SandboxError where there is no such user.
+        """
+        if self._views is None:
+            raise ValueError("a view is made of a container's own sandbox, and not of another view")
+        mark = f"-{next(self._view_numbers)}"
+        settings = self._settings
+        if user not in ("", settings.user):
+            settings = replace(settings, user=user, scratch=settings.scratch + mark)
+            made = await self.exec(_give_folder(settings.scratch, user), timeout=_PROBE, user="0")
+            if made.exit_code != 0:
+                said = made.output[-_REASON_LIMIT:].decode(errors="replace").strip()
+                message = f"nobody can work as {user} in the container: {said}"
+                raise SandboxError(message)
+        view = DockerSandbox(self._client, self._container, settings, None, state=_STATE + mark, variables=variables)
+        self._views.append(view)
+        return view
 
     @property
     def container_id(self) -> str:
@@ -117,7 +155,7 @@ class DockerSandbox:
         started = time.monotonic()
         channel = await self._open(
             ["/bin/sh", "-c", self._settings.prelude + _RUN, "sh", command, self.working_directory],
-            environment=environment,
+            environment={**self._variables, **(environment or {})},
             user=user,
         )
         answer = _ExecAnswer(BoundedOutput(output_limit))
@@ -149,6 +187,7 @@ class DockerSandbox:
             self._settings,
             command,
             directory or self.working_directory,
+            self._variables,
             columns=columns,
             rows=rows,
         )
@@ -178,17 +217,24 @@ class DockerSandbox:
     async def close(self) -> None:
         """Remove the container with whatever runs in it; kills, never waits for a process to agree.
 
-        Raises SandboxError when the engine does not do so.
+        A view gives back what is its own, and leaves the container. Raises SandboxError when the engine does not do so.
         """
+        if self._views is None:
+            await self._close_channels()
+            return
         removal = asyncio.ensure_future(in_thread(remove_container, self._api, self.container_id))
         try:
-            for terminal in self._terminals:
-                await terminal.release()
-            for channel in (self._shell, self._first_channel, self._service):
-                if channel:
-                    await channel.close()
+            for each in (*self._views, self):
+                await each._close_channels()
         finally:
             await removal
+
+    async def _close_channels(self) -> None:
+        for terminal in self._terminals:
+            await terminal.release()
+        for channel in (self._shell, self._first_channel, self._service):
+            if channel:
+                await channel.close()
 
     async def _open(
         self, command: Sequence[str], *, environment: Mapping[str, str] | None = None, user: str | None = None
@@ -199,9 +245,10 @@ class DockerSandbox:
 
     async def _open_service(self) -> ContainerChannel:
         # After the shell's first word: an exec that starts beside it takes the processors away from it.
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_SHELL_FIRST):
-                await self._shell_spoke.wait()
+        if self._shell_spoke:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_SHELL_FIRST):
+                    await self._shell_spoke.wait()
         return await self._open(SERVICE_COMMAND, environment=service_environment())
 
     async def _open_shell(self) -> ContainerChannel:
@@ -210,7 +257,8 @@ class DockerSandbox:
             return first
         # First, while a process can be had: it ends those that took all there were.
         await self._service.ready()
-        return await self._open(["/bin/sh", "-c", _shell_start(self._settings)], environment=worker_environment())
+        start = ["/bin/sh", "-c", _shell_start(self._settings, self._state)]
+        return await self._open(start, environment={**worker_environment(), **self._variables})
 
     async def _kill_command(self, process_id: int, sent: float) -> None:
         await self._kill("kill_command", process_id, await self._uptime_at(sent))
@@ -265,20 +313,25 @@ class DockerSandbox:
             await self._kill_command(answer.process_id, started)
 
 
-def _shell_start(settings: ContainerSettings) -> str:
+def _shell_start(settings: ContainerSettings, state: str) -> str:
     """What starts a shell worker, in sh, where its environment is there."""
-    worker = worker_command(_STATE, settings.directory, "")
+    worker = worker_command(state, settings.directory, "")
     # `~` is the container's user's, and only a shell in there knows who that is.
     return (
-        f"{settings.prelude}mkdir -p -m 700 {_STATE} {settings.scratch}\n"
+        f"{settings.prelude}mkdir -p -m 700 {state} {settings.scratch}\n"
         f'exec {shlex.join(worker[:-1])} "$(eval echo {settings.profile})"'
     )
 
 
-def _shell_worker(settings: ContainerSettings) -> str:
+def _shell_worker(settings: ContainerSettings, state: str) -> str:
     """What starts a shell worker, in sh, with its environment."""
     variables = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in worker_environment().items())
-    return variables + _shell_start(settings)
+    return variables + _shell_start(settings, state)
+
+
+def _give_folder(folder: str, user: str) -> str:
+    """What makes a folder that belongs to `user`, in sh."""
+    return f"mkdir -p -m 700 {folder} && chown -- {shlex.quote(user)} {folder}"
 
 
 def _discard(client: "DockerClient", container: Container) -> None:

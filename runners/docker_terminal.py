@@ -1,6 +1,7 @@
 """A program on a pseudo-terminal in a container, as an exec of its own."""
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -53,14 +54,15 @@ class DockerTerminal:
         settings: ContainerSettings,
         command: str,
         directory: str,
+        variables: Mapping[str, str],
         *,
         columns: int,
         rows: int,
     ) -> "DockerTerminal":
-        """Start a program. Raises SandboxError."""
+        """Start a program, with `variables` set beside those of the container. Raises SandboxError."""
         terminal = cls(api, service)
         words = ["/bin/sh", "-c", settings.prelude + _START, "sh", command, directory]
-        environment = terminal_environment({})
+        environment = terminal_environment(variables)
         try:
             terminal._exec_id = await start_exec(
                 api, container, words, terminal._screen, environment=environment, user=settings.user, tty=True
