@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 KEPT = 1024 * 1024
 """Bytes of unread output that are kept: the newest."""
+PASSED = 256 * 1024
+"""Bytes that are dropped between one short rest and the next."""
 UNSENT = 1024 * 1024
 """Bytes of keys that wait for a program that does not read."""
 START_DEADLINE = 60.0
@@ -156,9 +158,12 @@ class _Screen(Connection):
         """Keep the newest."""
         self._output += data
         self._arrived.set()
-        if len(self._output) > KEPT and self._transport:
-            self.dropped += len(self._output) - KEPT
-            del self._output[:-KEPT]
+        if (excess := len(self._output) - KEPT) > 0:
+            rests = self.dropped // PASSED
+            self.dropped += excess
+            del self._output[:excess]
+            if self.dropped // PASSED == rests or self._transport is None:
+                return
             # A program that prints without end must not keep us busy.
             self._transport.pause_reading()
             self._loop.call_later(_PAUSE, self._transport.resume_reading)

@@ -10,6 +10,8 @@ from runners.supervisor import Program, Supervisor
 
 KEPT = 1024 * 1024
 """Bytes of unread output that are kept: the newest."""
+PASSED = 256 * 1024
+"""Bytes that are dropped between one short rest and the next."""
 UNSENT = 1024 * 1024
 """Bytes of keys that wait for a program that does not read."""
 _PIECE = 65536
@@ -131,9 +133,12 @@ class LocalTerminal:
             return
         self._output += data
         self._arrived.set()
-        if len(self._output) > KEPT:
-            self._dropped += len(self._output) - KEPT
-            del self._output[:-KEPT]
+        if (excess := len(self._output) - KEPT) > 0:
+            rests = self._dropped // PASSED
+            self._dropped += excess
+            del self._output[:excess]
+            if self._dropped // PASSED == rests:
+                return
             # A program that prints without end must not keep us busy.
             self._loop.remove_reader(self._descriptor)
             self._loop.call_later(_PAUSE, self._go_on)

@@ -39,6 +39,7 @@ _TMUX_NAMES = (
     | {"Home", "End", "PageUp", "PgUp", "PPage", "PageDown", "PgDn", "NPage"}
     | {f"F{number}" for number in range(1, 13)}
 )
+_TMUX_SPELLING = {name.lower(): name for name in _TMUX_NAMES}
 _WITH_MODIFIER = re.compile(r"(?:[CMS]-)+(?P<key>\S+)|\^(?P<letter>\S)")
 
 
@@ -56,9 +57,10 @@ def encode(keys: str, *, application_cursor: bool = False) -> bytes:
 def encode_verbatim(keys: str, *, application_cursor: bool = False) -> bytes:
     """Give the bytes that tmux's `send-keys` sends for one argument: text as it is, unless it is the name of a key.
 
-    A line break is the character that it is, which a shell takes for Enter as well.
+    Names may be in small letters there. A line break is the character that it is, which a shell takes for Enter as
+    well.
     """
-    if key := bare_key(keys):
+    if key := bare_key(_TMUX_SPELLING.get(keys.lower(), keys)):
         return encode(key, application_cursor=application_cursor)
     return keys.encode("utf-8", "replace")
 
@@ -107,6 +109,8 @@ def _modified(character: str, pressed: int) -> str | None:
             character = "\0"
         elif character == "?":
             character = "\x7f"
+        elif character == "/":
+            character = "\x1f"
         elif character.isascii() and "@" <= character.upper() <= "_":
             character = chr(ord(character.upper()) & 0x1F)
         elif character.isprintable():

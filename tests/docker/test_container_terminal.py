@@ -89,6 +89,8 @@ async def test_the_newest_is_kept_of_what_nobody_reads(sandbox: DockerSandbox) -
     await asyncio.sleep(3)
     seen = await read_until(terminal, b"the end\r\n")
     assert len(seen) <= 1024 * 1024
+    whole = sum(len(str(number)) + 2 for number in range(1, 1_000_001)) + len(b"the end\r\n")
+    assert terminal.dropped == whole - len(seen)
     assert seen.endswith(b"1000000\r\nthe end\r\n")
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tools.terminal_keys import bare_key, encode
+from tools.terminal_keys import bare_key, encode, encode_verbatim
 
 
 @pytest.mark.parametrize(
@@ -49,6 +49,40 @@ from tools.terminal_keys import bare_key, encode
 )
 def test_keys_are_sent_as_a_terminal_sends_them(keys: str, sent: bytes) -> None:
     assert encode(keys) == sent
+
+
+@pytest.mark.parametrize(
+    ("keys", "sent"),
+    [
+        ("ls -la\n", b"ls -la\n"),
+        ("a\r\tb\x03", b"a\r\tb\x03"),
+        ("C-c", b"\x03"),
+        ("C-c\n", b"C-c\n"),
+        ("C-c C-c", b"C-c C-c"),
+        ("^C", b"\x03"),
+        ("^", b"^"),
+        ("M-x", b"\x1bx"),
+        ("C-M-x", b"\x1b\x18"),
+        ("C-/", b"\x1f"),
+        ("C-Space", b"\0"),
+        ("Enter", b"\r"),
+        ("enter", b"\r"),
+        ("up", b"\x1b[A"),
+        ("C-Up", b"\x1b[1;5A"),
+        ("Escape", b"\x1b"),
+        ("Escape\n", b"Escape\n"),
+        ("BSpace", b"\x7f"),
+        ("PageDown", b"\x1b[6~"),
+        ("F5", b"\x1b[15~"),
+        ("BTab", b"\x1b[Z"),
+        ("<Enter>", b"<Enter>"),
+        ("C-", b"C-"),
+        ("ü🙂", "ü🙂".encode()),
+    ],
+)
+def test_verbatim_is_what_tmux_was_seen_to_send(keys: str, sent: bytes) -> None:
+    """The bytes that tmux 3.3a sent to a program for `send-keys` with that one argument."""
+    assert encode_verbatim(keys) == sent
 
 
 def test_arrows_are_sent_as_the_program_has_asked() -> None:
