@@ -4,6 +4,7 @@ import importlib.metadata
 from typing import Any, Protocol
 
 from evals.agents import ModelAgent, TaskAgent
+from evals.command_agent import CommandAgent
 from evals.swebench.dataset import Dataset
 from evals.swebench.judging import SWEBENCH, Judging
 from evals.swebench.prompt_sets import text_sha256
@@ -26,7 +27,7 @@ def make_manifest(
     run_id: str,
     benchmark: str,
     dataset: Dataset[Any],
-    agent: TaskAgent | str,
+    agent: TaskAgent | CommandAgent | str,
     attempts: int,
     sandbox: SandboxOptions,
     judging: Judging = SWEBENCH,
@@ -59,7 +60,7 @@ def describe_run(
 ) -> Manifest:
     """The manifest of a run on any benchmark. `sandbox`: what containers may reach and take, and how work is judged."""
     model = agent if isinstance(agent, ModelAgent) else None
-    return Manifest(
+    manifest = Manifest(
         run_id=run_id,
         benchmark=benchmark,
         attempts=attempts,
@@ -71,6 +72,7 @@ def describe_run(
         sandbox=sandbox,
         harness_version=importlib.metadata.version("unbroken"),
     )
+    return agent.in_manifest(manifest) if isinstance(agent, CommandAgent) else manifest
 
 
 def _model_agent(agent: ModelAgent) -> AgentDescription:

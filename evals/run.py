@@ -7,6 +7,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from evals.agents import TaskAgent
+from evals.command_agent import CommandAgent
 from evals.execution import Execution, ExecutionSettings, RunResult
 from evals.images.leases import leased_images
 from evals.janitor import Janitor
@@ -45,7 +46,11 @@ class RunSettings(ExecutionSettings):
 
 
 async def carry_out(
-    run: RunDirectory, rows: Sequence[AnyInstance], agent: TaskAgent, settings: RunSettings, report: Report
+    run: RunDirectory,
+    rows: Sequence[AnyInstance],
+    agent: TaskAgent | CommandAgent,
+    settings: RunSettings,
+    report: Report,
 ) -> RunResult:
     """Carry out all trials of `run`, telling `report` of each that ends.
 
@@ -53,11 +58,12 @@ async def carry_out(
     when the containers' network cannot be made.
     """
     run_id, janitor = run.manifest.run_id, Janitor()
+    options = settings.sandbox.with_host() if isinstance(agent, CommandAgent) else settings.sandbox
     with contextlib.closing(await asyncio.to_thread(connect)) as client:
         async with (
             leased_images(client, run_id, (row.image for row in rows)),
             settings.judging.open(client, janitor, run_id, list(run.manifest.verifiers)) as verifiers,
-            open_network(client, settings.sandbox, run=run_id) as network,
+            open_network(client, options, run=run_id) as network,
         ):
             run.append_session(
                 describe_session(run, client, settings.concurrency, settings.doctor, settings.allow_lost_thinking)

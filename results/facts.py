@@ -133,6 +133,10 @@ def _manifest_facts(manifest: Manifest, sha256: str) -> Iterator[Fact]:
     yield "benchmark", one_line(f"{benchmark.name} from {benchmark.source}{revision}: {size}")
     agent = manifest.agent
     yield "agent", one_line(agent.name + (f", toolset {agent.toolset}" if agent.toolset else ""))
+    if agent.command is not None:
+        yield "", one_line(f"it runs in the container: {agent.command}", 500)
+    if agent.install is not None:
+        yield "", one_line(f"and is installed there with: {agent.install}", 500)
     yield "backend", _backend(manifest.backend)
     if manifest.backend:
         yield from _backend_facts(manifest.backend, manifest.prices)

@@ -6,7 +6,7 @@ All of it can change a score, so all of it belongs into a run's manifest.
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -77,6 +77,10 @@ class SandboxOptions:
             disk=None if disk is None else size(disk, "disk"),
             processes=processes,
         )
+
+    def with_host(self) -> "SandboxOptions":
+        """The same where a service of ours on this machine can be reached: what was no network leads to that alone."""
+        return replace(self, network="allowlist") if self.network == "none" else self
 
     def description(self) -> dict[str, Any]:
         """For a manifest."""

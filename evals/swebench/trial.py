@@ -16,13 +16,14 @@ from agent.session import Recorder, patch_event, with_left_out
 from agent.workspace import Diff, PatchTooLargeError, Workspace, WorkspaceError
 from evals.agents import TaskAgent
 from evals.audit.record import audit_try
+from evals.command_agent import CommandAgent, CommandPlace
 from evals.images.using import use_image
 from evals.janitor import Janitor
 from evals.swebench import clean_room
 from evals.swebench.dataset import AnyInstance
 from evals.swebench.grading import GraderError
 from evals.swebench.judgement import verdict
-from evals.swebench.tasks import directory_of
+from evals.swebench.tasks import directory_of, task_text
 from evals.swebench.verifier import Verifier
 from evals.trial import (
     SCRATCH,
@@ -60,7 +61,7 @@ class AgentPhase:
     """What every try of a run works with."""
 
     client: "DockerClient"
-    agent: TaskAgent
+    agent: TaskAgent | CommandAgent
     janitor: Janitor
     network: SandboxNetwork
     run: str
@@ -106,9 +107,11 @@ class AgentPhase:
             if row.kind == "pro":
                 await clean_room.go_to_base(sandbox, row.base_commit)
             await clean_room.clean(sandbox, row.base_commit, row.image)
+            if isinstance(self.agent, CommandAgent):
+                await self.agent.install(sandbox, directory.artifacts)
             workspace = Workspace(sandbox)
             base = await workspace.snapshot()
-            outcome = await self.agent.work(row, sandbox, listener)
+            outcome = await self._work(row, sandbox, directory, listener)
             outcome, diff = await uninterrupted(_harvest(workspace, base, outcome))
             if outcome.error == "sandbox" and await sandbox.is_broken_inside():
                 return broken_by_the_agent(outcome), Diff(b"")
@@ -117,6 +120,14 @@ class AgentPhase:
             return failed("image", error), None
         finally:
             self.janitor.close(sandbox)
+
+    async def _work(
+        self, row: AnyInstance, sandbox: DockerSandbox, directory: TryDirectory, listener: Listener
+    ) -> Outcome:
+        if isinstance(self.agent, CommandAgent):
+            place = CommandPlace(sandbox, self.network, row.image, directory.artifacts)
+            return await self.agent.run(task_text(row), place, None, listener)
+        return await self.agent.work(row, sandbox, listener)
 
 
 @dataclass(frozen=True)

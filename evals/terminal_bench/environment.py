@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -97,9 +97,7 @@ class TaskContainers:
         Raises SandboxError, SandboxOptionError.
         """
         options = self.limits.options(table)
-        if self.relayed and unattended and options.network == "none":
-            options = replace(options, network="allowlist")
-        network = await self.networks.of(options)
+        network = await self.networks.of(options.with_host() if self.relayed and unattended else options)
         settings = ContainerSettings(
             image=image,
             directory=table.workdir or await _working_directory(self.client, image),

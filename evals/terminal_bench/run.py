@@ -63,17 +63,12 @@ def make_manifest(
         content_sha256=hashlib.sha256("".join(digests).encode()).hexdigest(),
         task_ids=[task.name for task in tasks],
     )
-    described = agent.model if isinstance(agent, ModelTerminalAgent) else agent.name
+    described = agent.model if isinstance(agent, ModelTerminalAgent) else agent
+    described = agent.command if isinstance(agent, CommandTerminalAgent) else described
     sandbox: dict[str, Any] = {"limits_of_tasks": "as each task has them", **limits.description()}
     judged = {name: VERIFIERS[name] for name in verifiers}
     manifest = describe_run(run_id, benchmark, described, attempts, judged, sandbox)
-    match agent:
-        case CommandTerminalAgent():
-            return agent.command.in_manifest(manifest)
-        case TerminusTerminalAgent():
-            return agent.in_manifest(manifest)
-        case _:
-            return manifest
+    return agent.in_manifest(manifest) if isinstance(agent, TerminusTerminalAgent) else manifest
 
 
 async def carry_out(

@@ -12,6 +12,7 @@ from real_things import VENV, Console, Done, calls, fault
 
 from agent.relay.ledger import REQUESTS
 from evals.command_agent import COMMAND_OUTPUT, INSTALL_OUTPUT
+from evals.swebench.dataset import Row
 from results.json_lines import read_lines
 from results.records.outcome import TryEnd
 from results.records.relay import RelayedRequest
@@ -197,3 +198,27 @@ def test_a_command_that_fails_is_judged_and_services_stay(
     assert end.left_running == ["sleep 600"]
     assert (folder / COMMAND_OUTPUT).read_text() == "60\n"
     assert json.loads((only_run(runs).path / "run.json").read_text())["agent"]["install"] is None
+
+
+def test_a_repository_is_worked_on_by_a_command_too(
+    console: Console, runs: Path, demo_rows: dict[str, Row], tmp_path: Path, write_script: Callable[..., str]
+) -> None:
+    row = demo_rows["lapse"]
+    (tmp_path / "rows.json").write_text(json.dumps([row.model_dump(mode="json")]))
+    backend = write_script(calls("echo worked >note.txt"), {"content": "It is done."})
+    agent = 'cat "$UNBROKEN_INSTRUCTION_FILE"; echo Work. >"$UNBROKEN_INSTRUCTION_FILE"; tiny'
+    start = [str(VENV / "bin" / "evals"), "swebench", "--dataset", str(tmp_path / "rows.json"), "--runs", str(runs)]
+
+    done = console.run(
+        [*start, "--agent", f"command:{agent}", "--agent-install", INSTALL, "--backend", backend],
+        UNBROKEN_API_KEY=f"sk-{MARK}",
+    )
+
+    assert done.code == 0, done
+    end, verdicts, folder = only_trial(runs)
+    assert [verdict.status for verdict in verdicts] == ["graded", "graded"]
+    assert end.outcome.counts["prefix_kept"] == 1
+    assert "+worked" in (folder.parent / "patch.diff").read_text()
+    assert (folder / COMMAND_OUTPUT).read_text() == row.problem_statement + "it is done\n"
+    manifest = only_run(runs).manifest
+    assert (manifest.agent.name, manifest.sandbox["network"]) == ("command", "none")

@@ -10,7 +10,7 @@ KEY = "sk-plant3d-0123456789"
     ("arguments", "reason"),
     [
         (["--agent", "command:"], "a command is missing"),
-        (["--agent", "comand:mini"], "is no agent; there are: default, gold, nop, command:"),
+        (["--agent", "comand:mini"], "is no agent; there are: default, gold, nop, command:'what"),
         (["--agent", "command:mini", "--toolset", "bash"], "leave out --toolset"),
         (["--agent", "command:mini", "--prompt", "default"], "leave out --prompt"),
         (["--agent", "command:KEY=" + KEY + " mini"], "it holds a key"),

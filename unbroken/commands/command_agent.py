@@ -11,8 +11,7 @@ from unbroken.commands import options
 from unbroken.commands.option_groups import option
 
 if TYPE_CHECKING:
-    from evals.agents import ModelAgent
-    from evals.terminal_bench.agents import CommandTerminalAgent
+    from evals.command_agent import CommandAgent
     from unbroken.commands.running import Setup
 
 _OF_OUR_LOOP = {
@@ -65,17 +64,13 @@ class CommandOptions:
         return command
 
     @asynccontextmanager
-    async def open(
-        self, command: str, setup: "Setup", backend: str | None
-    ) -> "AsyncGenerator[tuple[CommandTerminalAgent, ModelAgent]]":
+    async def open(self, command: str, setup: "Setup", backend: str | None) -> "AsyncGenerator[CommandAgent]":
         """The agent, with a relay to the model. Raises what opening a backend raises."""
         from agent.chat_backend import ChatBackend
         from agent.relay.server import open_relay
         from evals.command_agent import INSTALL_SECONDS, CommandAgent
-        from evals.terminal_bench.agents import CommandTerminalAgent
 
         seconds, secrets = self.agent_install_time or INSTALL_SECONDS, options.secrets(setup.asked)
         async with setup.open_model(backend) as model, open_relay() as relay:
             assert isinstance(model.backend, ChatBackend)
-            agent = CommandAgent(command, model, model.backend, relay, self.agent_install, seconds, secrets)
-            yield CommandTerminalAgent(agent), model
+            yield CommandAgent(command, model, model.backend, relay, self.agent_install, seconds, secrets)

@@ -1,7 +1,7 @@
 """The command `evals`."""
 
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, closing
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +9,7 @@ import typer
 
 from unbroken.commands import grade, images, options, records, tasks, terminal_bench
 from unbroken.commands.clean import clean
+from unbroken.commands.command_agent import CommandOptions
 from unbroken.commands.containers import PRESET_PARTS, Containers
 from unbroken.commands.option_groups import GroupedCommand, with_groups
 from unbroken.commands.running import (
@@ -32,6 +33,7 @@ from unbroken.commands.verification import Verification
 
 if TYPE_CHECKING:
     from evals.agents import TaskAgent
+    from evals.command_agent import CommandAgent
     from evals.run import RunResult, RunSettings
     from evals.swebench.dataset import Dataset
 
@@ -78,10 +80,12 @@ def swebench(
     agent: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME",
-            help="default (a model, unless another is given), gold (the dataset's patch) or nop (nothing).",
+            metavar="NAME|command:…",
+            help="default (a model, unless another is given), gold (the dataset's patch), nop (nothing), or a command"
+            " to run in the container, which asks the model through a relay.",
         ),
     ] = None,
+    command_options: CommandOptions,
     prompt: options.Prompt = None,
     asked: options.Asked,
     containers: Containers,
@@ -112,6 +116,10 @@ def swebench(
     )
     setup = Setup(asked, settings, allow_lost_thinking=allow_lost_thinking)
     setup.check()
+    command = command_options.check(agent, setup, prompt)
+    opened = (
+        command_options.open(command, setup, asked.backend) if command else _agent(setup.agent, asked.backend, setup)
+    )
     sandbox = containers.options(settings, network="none")
     selected = tasks.load(dataset, tell)
     run_settings = RunSettings(
@@ -122,7 +130,7 @@ def swebench(
         secrets=options.secrets(asked),
         judging=verification.asked(selected),
     )
-    code = asyncio.run(_swebench(selected, setup, options.runs_directory(runs), run_settings))
+    code = asyncio.run(_swebench(selected, setup, opened, options.runs_directory(runs), run_settings))
     raise typer.Exit(code)
 
 
@@ -135,9 +143,15 @@ application.add_typer(images.application, name="images")
 application.add_typer(tasks.application, name="tasks")
 
 
-async def _swebench(dataset: "Dataset", setup: Setup, runs: Path, settings: "RunSettings") -> int:
+async def _swebench(
+    dataset: "Dataset",
+    setup: Setup,
+    opened: "AbstractAsyncContextManager[TaskAgent | CommandAgent]",
+    runs: Path,
+    settings: "RunSettings",
+) -> int:
     await _check_engine(settings)
-    async with _agent(setup.agent, setup.asked.backend, setup) as task_agent:
+    async with opened as task_agent:
         settings = await _examined(task_agent, settings, setup)
         run_id, result = await _run(f"swebench:{dataset.name}", dataset, task_agent, runs, setup.attempts, settings)
     typer.echo(f"\nresults show {run_id}" + runs_option(runs))
@@ -184,7 +198,7 @@ async def _demo(setup: Setup, runs: Path, concurrency: int) -> int:
     return worst
 
 
-async def _examined(agent: "TaskAgent", settings: "RunSettings", setup: Setup) -> "RunSettings":
+async def _examined(agent: "TaskAgent | CommandAgent", settings: "RunSettings", setup: Setup) -> "RunSettings":
     """The settings with what was found out about the backend. Raises LostThinkingError unless that is allowed."""
     from dataclasses import replace
 
@@ -204,7 +218,12 @@ async def _check_engine(settings: "RunSettings") -> None:
 
 
 async def _run(
-    benchmark: str, dataset: "Dataset", agent: "TaskAgent", runs: Path, attempts: int, settings: "RunSettings"
+    benchmark: str,
+    dataset: "Dataset",
+    agent: "TaskAgent | CommandAgent",
+    runs: Path,
+    attempts: int,
+    settings: "RunSettings",
 ) -> "tuple[str, RunResult]":
     from evals.manifest import make_manifest
     from evals.run import carry_out

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 DONE, ERROR, INTERRUPTED = 0, 1, 130
 STEPS_UNLESS_GIVEN = 250
-AGENTS = ("default", "gold", "nop")
 COMMAND = "command"
-"""What `command:…` is called, where an agent can be a command in the container."""
+"""What `command:…` is called."""
+AGENTS = ("default", "gold", "nop", COMMAND)
 
 Concurrency = Annotated[int, typer.Option(min=1, help="Trials whose agents work at the same time.")]
 AllowLostThinking = Annotated[
@@ -81,12 +81,11 @@ class Setup:
 
     async def examine(self, agent: object) -> "DoctorReport | None":
         """What was found out about the backend; None without one. Raises LostThinkingError unless that is allowed."""
-        from evals.agents import ModelAgent
         from evals.preflight import check_thinking, require_thinking
 
-        if not isinstance(agent, ModelAgent):
+        if (model := asked_model(agent)) is None:
             return None
-        report = await check_thinking(agent.backend, agent.needs)
+        report = await check_thinking(model.backend, model.needs)
         if not self.allow_lost_thinking:
             require_thinking(report)
         for finding in report.lost:
@@ -128,13 +127,13 @@ def tell_result(run_id: str, result: "RunResult", total: int) -> None:
         tell(f"left behind, for `evals clean` to remove: {reason}")
 
 
-def agent_name(name: str | None, agents: Sequence[str] = AGENTS, *, commands: bool = False) -> str | None:
-    """The name, if it is one of `agents`; a usage error otherwise. `commands`: whether one may be `command:…`."""
-    if name is None or name in agents:
+def agent_name(name: str | None, agents: Sequence[str] = AGENTS) -> str | None:
+    """The name, if it is one of `agents`, of which `command` needs its command; a usage error otherwise."""
+    if name is None or (name in agents and name != COMMAND):
         return name
-    if commands and name.startswith(f"{COMMAND}:"):
+    if name.startswith(f"{COMMAND}:"):
         return COMMAND
-    known = (*agents, f"{COMMAND}:'what to run in the container'") if commands else agents
+    known = [f"{COMMAND}:'what to run in the container'" if one == COMMAND else one for one in agents]
     message = f"{name!r} is no agent; there are: {', '.join(known)}"
     raise typer.BadParameter(message, param_hint="--agent")
 
@@ -146,22 +145,29 @@ def tell(text: str) -> None:
     typer.echo(visible(text), err=True)
 
 
+def asked_model(agent: object) -> "ModelAgent | None":
+    """The model that an agent asks, in our loop or as a command; None for one that asks none."""
+    from evals.agents import ModelAgent
+    from evals.command_agent import CommandAgent
+
+    model = agent.model if isinstance(agent, CommandAgent) else agent
+    return model if isinstance(model, ModelAgent) else None
+
+
 def label(agent: "NamedAgent") -> str:
     """What a run of it is called."""
-    from evals.agents import ModelAgent
-
-    return agent.backend.description.model.rpartition("/")[2] if isinstance(agent, ModelAgent) else agent.name
+    model = asked_model(agent)
+    return model.backend.description.model.rpartition("/")[2] if model else agent.name
 
 
 def who(agent: "NamedAgent") -> str:
     """Who works in a run, for its first line."""
-    from evals.agents import ModelAgent
-
-    if not isinstance(agent, ModelAgent):
+    if (model := asked_model(agent)) is None:
         return f"agent {agent.name}"
-    description = agent.backend.description
+    description = model.backend.description
     scripted = " (scripted: replies come from a file, not from a model)" if description.scripted else ""
-    return f"{description.model} at {description.base_url}{scripted}"
+    working = "" if agent is model else f"agent {agent.name}, "
+    return f"{working}{description.model} at {description.base_url}{scripted}"
 
 
 def runs_option(runs: Path) -> str:

@@ -33,6 +33,7 @@ from unbroken.commands.terminus_agent import TERMINUS
 
 if TYPE_CHECKING:
     from evals.agents import ModelAgent
+    from evals.command_agent import CommandAgent
     from evals.terminal_bench.agents import TerminalAgent
     from evals.terminal_bench.dataset_source import ObtainedTasks
     from evals.terminal_bench.environment import TaskLimits
@@ -117,8 +118,8 @@ def terminal_bench(
     from evals.terminal_bench.run import TerminalBenchSettings
 
     settings = asked.settings(
-        {"agent": (*_AGENTS, COMMAND), "attempts": None, "prompt": None, **PRESET_PARTS},
-        agent=agent_name(agent, _AGENTS, commands=True),
+        {"agent": _AGENTS, "attempts": None, "prompt": None, **PRESET_PARTS},
+        agent=agent_name(agent, _AGENTS),
         attempts=attempts,
         prompt=prompt,
         cpus=cpus,
@@ -138,7 +139,7 @@ def terminal_bench(
     )
     obtained = _obtained(dataset)
     selected = _selected(obtained, tasks, skip_invalid=skip_invalid)
-    opened = command_options.open(command, setup, asked.backend) if command else _agent(setup)
+    opened = _command(command_options.open(command, setup, asked.backend)) if command else _agent(setup)
     raise typer.Exit(asyncio.run(_run(obtained, selected, setup, opened, options.runs_directory(runs), run_settings)))
 
 
@@ -244,3 +245,13 @@ async def _agent(setup: Setup) -> "AsyncGenerator[tuple[TerminalAgent, ModelAgen
         case _:
             async with setup.open_model(setup.asked.backend) as model:
                 yield ModelTerminalAgent(model), model
+
+
+@asynccontextmanager
+async def _command(
+    opened: "AbstractAsyncContextManager[CommandAgent]",
+) -> "AsyncGenerator[tuple[TerminalAgent, ModelAgent | None]]":
+    from evals.terminal_bench.agents import CommandTerminalAgent
+
+    async with opened as agent:
+        yield CommandTerminalAgent(agent), agent.model
