@@ -28,6 +28,14 @@ PREFIX = "command:"
 INSTALL_SECONDS = 600.0
 COMMAND_OUTPUT = "command.txt"
 INSTALL_OUTPUT = "install.txt"
+_FOLDER = "/logs/agent"
+"""In the container, as Harbor has it for what agents write down."""
+_INSTRUCTION, _OUTPUT = f"{_FOLDER}/instruction.md", f"{_FOLDER}/{COMMAND_OUTPUT}"
+# As root, for whoever the agent is.
+_PREPARE = (
+    f"mkdir -p {_FOLDER} && chmod 777 {_FOLDER} && rm -f {_INSTRUCTION} {_OUTPUT} && cat >{_INSTRUCTION} && "
+    f": >{_OUTPUT} && chmod 666 {_INSTRUCTION} {_OUTPUT}"
+)
 _NO_LIMIT = 7 * 24 * 3600.0
 _GRACE = 60.0
 """Seconds that a command may go on for once a limit is spent, to write down what it has."""
@@ -147,7 +155,7 @@ class CommandAgent:
         self, sandbox: Sandbox, environment: Mapping[str, str], deadline: float | None, ledger: TrialLedger
     ) -> CommandResult | None:
         """Run the command; None where it was ended before its deadline, since a limit was spent or a person said so."""
-        command = f"exec >{_output(sandbox)} 2>&1\n{self.command}"
+        command = f"exec >{_OUTPUT} 2>&1\n{self.command}"
         running = asyncio.create_task(sandbox.exec(command, timeout=deadline or _NO_LIMIT, environment=environment))
         spent = asyncio.create_task(ledger.limit_met.wait())
         try:
@@ -162,7 +170,7 @@ class CommandAgent:
             await asyncio.gather(running, spent, return_exceptions=True)
 
     async def _keep_output(self, place: CommandPlace) -> None:
-        said = await place.sandbox.exec(f"cat -- {_output(place.sandbox)}", timeout=_READING)
+        said = await place.sandbox.exec(f"cat {_OUTPUT}", timeout=_READING)
         self._keep(place.folder / COMMAND_OUTPUT, said)
 
     def _keep(self, path: Path, ran: CommandResult) -> None:
@@ -176,10 +184,13 @@ class CommandAgent:
 
 
 async def _told(sandbox: Sandbox, instruction: str, deadline: float | None) -> dict[str, str]:
-    """What tells the command what to do, with the instruction written to its file."""
-    path = f"{sandbox.scratch_directory}/instruction.md"
-    await sandbox.write_bytes(path, instruction.encode())
-    told = {"UNBROKEN_INSTRUCTION_FILE": path}
+    """What tells the command what to do, with the instruction written to its file. Raises SandboxError."""
+    prepared = await sandbox.exec(_PREPARE, timeout=_READING, stdin=instruction.encode(), user="0")
+    if prepared.exit_code != 0:
+        said = prepared.output[-500:].decode(errors="replace").strip()
+        message = f"the instruction cannot be written into the container: {said}"
+        raise SandboxError(message)
+    told = {"UNBROKEN_INSTRUCTION_FILE": _INSTRUCTION}
     if len(instruction.encode()) <= _LONGEST_VARIABLE:
         told["UNBROKEN_INSTRUCTION"] = instruction
     if deadline is not None:
@@ -200,10 +211,6 @@ def _connected(network: SandboxNetwork, address: tuple[str, int], token: str, mo
         "no_proxy": direct,
         "NO_PROXY": direct,
     }
-
-
-def _output(sandbox: Sandbox) -> str:
-    return f"{sandbox.scratch_directory}/{COMMAND_OUTPUT}"
 
 
 def _outcome(ran: CommandResult | None, ledger: TrialLedger, seconds: float) -> Outcome:

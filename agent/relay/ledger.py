@@ -9,8 +9,8 @@ import hashlib
 import json
 import time
 from collections import Counter
-from collections.abc import Collection
-from contextlib import ExitStack
+from collections.abc import Collection, Generator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -34,6 +34,9 @@ from results.trajectory import TrajectoryWriter
 REQUESTS = "relay.jsonl"
 CONVERSATIONS = "conversations"
 _TOO_MANY = 429
+_MOST_AT_ONCE = 32
+TOO_MANY_AT_ONCE = "too_many_at_once"
+"""The code of the one refusal that is worth another try."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,7 @@ class TrialLedger:
     _conversations: dict[int, RecordedConversation] = field(default_factory=dict[int, RecordedConversation])
     _numbers: int = 0
     _passing: set["asyncio.Task[None]"] = field(default_factory=set["asyncio.Task[None]"])
+    _arriving: int = 0
     _is_open: bool = True
 
     def __enter__(self) -> Self:
@@ -114,6 +118,18 @@ class TrialLedger:
         for task in self._passing:
             task.cancel()
         await asyncio.gather(*self._passing, return_exceptions=True)
+
+    @contextmanager
+    def arriving(self) -> Generator[None]:
+        """While a request is read. Raises RelayRefusal where the agent has too many under way."""
+        if self._arriving + len(self._passing) >= _MOST_AT_ONCE:
+            message = f"{_MOST_AT_ONCE} requests are under way already"
+            raise RelayRefusal(message, status=_TOO_MANY, code=TOO_MANY_AT_ONCE)
+        self._arriving += 1
+        try:
+            yield
+        finally:
+            self._arriving -= 1
 
     def passing(self, task: "asyncio.Task[None]") -> None:
         """Remember a request that is on its way."""

@@ -20,7 +20,7 @@ from starlette.types import Receive, Scope, Send
 from agent.backend import BackendError
 from agent.http_server import abort_connections, listen, new_server
 from agent.relay.answer import PassingAnswer
-from agent.relay.ledger import Admitted, TrialLedger
+from agent.relay.ledger import TOO_MANY_AT_ONCE, Admitted, TrialLedger
 from agent.relay.request import RelayRefusal
 
 if TYPE_CHECKING:
@@ -102,7 +102,8 @@ class Relay:
     async def _chat(self, request: Request) -> Response:
         ledger = self._ledger(request)
         try:
-            body = await _body(request)
+            with ledger.arriving():
+                body = await _body(request)
         except ClientDisconnect:  # in the middle of its request; nobody sees the answer
             return Response(status_code=400)
         try:
@@ -242,7 +243,7 @@ def _error(message: str, status: int, code: str) -> Response:
 
 async def _refusal(_request: Request, error: Exception) -> Response:
     assert isinstance(error, RelayRefusal)
-    return JSONResponse(error.body, error.status, _NO_RETRY)
+    return JSONResponse(error.body, error.status, {} if error.code == TOO_MANY_AT_ONCE else _NO_RETRY)
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

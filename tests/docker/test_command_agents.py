@@ -59,11 +59,13 @@ def runs(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def evaluate(console: Console, runs: Path, tmp_path: Path) -> Callable[..., Done]:
-    def run(agent: str, *arguments: str, network: str = "no-network", timeout: float = 60) -> Done:
+    def run(agent: str, *arguments: str, network: str = "no-network", timeout: float = 60, user: str = "") -> Done:
         task = tmp_path / "task"
         (task / "tests").mkdir(parents=True)
         (task / "task.toml").write_text(
-            f"[agent]\ntimeout_sec = {timeout}\n[verifier]\ntimeout_sec = 20\n[environment]\n"
+            f"[agent]\ntimeout_sec = {timeout}\n"
+            + (f'user = "{user}"\n' if user else "")
+            + "[verifier]\ntimeout_sec = 20\n[environment]\n"
             f'docker_image = "unbroken/base:1"\nworkdir = "/app"\nnetwork_mode = "{network}"\n'
             + ('allowed_hosts = ["allowed.invalid"]\n' if network == "allowlist" else "")
         )
@@ -198,6 +200,19 @@ def test_a_command_that_fails_is_judged_and_services_stay(
     assert end.left_running == ["sleep 600"]
     assert (folder / COMMAND_OUTPUT).read_text() == "60\n"
     assert json.loads((only_run(runs).path / "run.json").read_text())["agent"]["install"] is None
+
+
+def test_the_user_that_a_task_has_for_agents_runs_the_command(
+    evaluate: Callable[..., Done], runs: Path, write_script: Callable[..., str]
+) -> None:
+    look = 'id -un; cat "$UNBROKEN_INSTRUCTION_FILE"'
+
+    done = evaluate(look, "--agent-install", "id -un", "--backend", write_script(*REPLIES), user="nobody")
+
+    assert done.code == 0, done
+    _, _, folder = only_trial(runs)
+    assert (folder / INSTALL_OUTPUT).read_text() == "nobody\n"
+    assert (folder / COMMAND_OUTPUT).read_text() == "nobody\nWrite hello.\n"
 
 
 def test_a_repository_is_worked_on_by_a_command_too(

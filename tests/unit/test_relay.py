@@ -274,6 +274,18 @@ class TestLimits:
         assert "no token counts" in desk.ledger.backend_failure
 
 
+async def test_an_agent_has_only_so_many_requests_under_way(tmp_path: Path) -> None:
+    async with faulty([Deed.STALL]) as backend, relayed(backend.url, tmp_path) as desk:
+        asking = [asyncio.create_task(desk.ask(HELLO)) for _ in range(33)]
+        (refused,), waiting = await asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED)
+        await desk.ledger.end()
+        await asyncio.gather(*waiting, return_exceptions=True)
+    assert refused.result().status_code == 429
+    assert refused.result().json()["error"]["code"] == "too_many_at_once"
+    assert "x-should-retry" not in refused.result().headers
+    assert desk.ledger.limit is None
+
+
 async def test_a_token_is_that_of_one_trial(tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
