@@ -12,10 +12,14 @@ from typing import Any
 
 import pytest
 from loop_desk import THINKING, Log
+from prefix_desk import TEMPLATE
 from scripted_client import script
 
 from agent.chat_backend import ChatBackend, RetryPolicy
 from agent.limits import Budget
+from agent.prefix.audit import audit
+from agent.prefix.exchanges import recorded_exchanges
+from agent.prefix.renderers import LocalTemplate
 from agent.scripted.server import serve
 from agent.terminus.agent import TerminusAgent
 from agent.terminus.prompt import TerminusPrompt
@@ -161,6 +165,11 @@ async def test_thinking_goes_back_as_it_came_and_nothing_that_was_sent_changes(t
     start = here.log.events[0]
     assert isinstance(start, StartEvent)
     assert (start.agent, start.tools) == ("terminus", [])
+    report = await audit(recorded_exchanges(here.log.events), LocalTemplate(TEMPLATE))
+    # The template takes away the white space at the ends of thoughts, which nobody here can help.
+    assert {divergence.cause for divergence in report.divergences} == {"template_trims"}
+    assert (report.requests, report.bodies.status) == (4, "proved")
+    assert (report.thinking_turns, report.thinking_shown) == (3, 3)
 
 
 async def test_one_completion_alone_hands_nothing_in(tmp_path: Path) -> None:
