@@ -35,6 +35,9 @@ CAPTURE = 0.25
 """Seconds between the last wait and the look. In Harbor, a look is an exec in the container, which takes that long
 (measured), so that the output of `"duration": 0.1` is there; without it the model would see less than it is used to."""
 
+MOST_UNREADABLE = 50
+"""Answers in a row of which nothing can be typed, after which no better one is waited for."""
+
 Pause = Callable[[float], Awaitable[None]]
 
 
@@ -76,9 +79,9 @@ class TerminusAgent:
         directory = self.sandbox.working_directory
         self._dialogue.log.start(NAME, self.backend, "", [], directory, self.sandbox_name)
         session = self.session = await self._open()
-        first = filled(self.prompt.task, instruction=instruction, screen=look(session.screen))
+        first = filled(self.prompt.task, instruction=instruction.rstrip(), screen=look(session.screen))
         self._dialogue.begin([_message(first)])
-        asked = False
+        asked, unreadable = False, 0
         while True:
             if session.ended:
                 raise TaskOver(Ending("finished", _shell_ended(session)))
@@ -87,7 +90,11 @@ class TerminusAgent:
             answer = reading.answer
             if answer is None:  # as in Terminus-2, what cannot be read does not take back an earlier completion
                 self._say(self._complaint(turn, reading))
+                unreadable += 1
+                if unreadable == MOST_UNREADABLE:
+                    raise TaskOver(Ending("limit:repeat", f"{unreadable} answers in a row could not be read"))
                 continue
+            unreadable = 0
             screen = await self._typed(session, answer.commands)
             if answer.task_complete and asked:
                 raise TaskOver(Ending("submitted"))
@@ -106,7 +113,7 @@ class TerminusAgent:
 
     def _complaint(self, turn: AcceptedTurn, reading: Reading) -> str:
         problems = _listed([reading.problem, *reading.warnings])
-        if turn.whole.content is None and "calls_without_tools" in turn.sent.differences:
+        if not (turn.whole.content or "").strip() and "calls_without_tools" in turn.sent.differences:
             problems = _listed(["it was a call of a tool, and there are no tools"])
         if not turn.cut:
             self._dialogue.log.count(["unreadable_answer"])

@@ -21,7 +21,7 @@ from agent.prefix.audit import audit
 from agent.prefix.exchanges import recorded_exchanges
 from agent.prefix.renderers import LocalTemplate
 from agent.scripted.server import serve
-from agent.terminus.agent import TerminusAgent
+from agent.terminus.agent import MOST_UNREADABLE, TerminusAgent
 from agent.terminus.prompt import TerminusPrompt
 from agent.terminus.protocol import LONGEST_WAIT
 from agent.waits import Waits
@@ -194,6 +194,14 @@ async def test_what_cannot_be_read_is_told_and_nothing_of_it_typed(tmp_path: Pat
     assert "it was a call of a tool, and there are no tools" in here.said[3]
     assert not any("tool_calls" in message for message in here.messages)
     assert not (tmp_path / "made").exists()
+
+
+async def test_a_model_that_never_answers_as_it_should_is_given_up(tmp_path: Path) -> None:
+    bad = [{"content": f"What? {number}"} for number in range(MOST_UNREADABLE)]
+    here = await work(tmp_path, *bad[1:], typing("\n"), *bad)
+
+    assert (here.outcome.exit, here.outcome.steps) == ("limit:repeat", 2 * MOST_UNREADABLE)
+    assert here.outcome.detail == "50 answers in a row could not be read"
 
 
 async def test_what_was_mended_is_done_and_told(tmp_path: Path) -> None:
