@@ -4,6 +4,8 @@ The standard library's `tarfile` takes longer for a small file than an engine do
 a container, and whoever made it may wish to write elsewhere on this machine.
 """
 
+import errno
+import math
 import os
 import stat
 import struct
@@ -15,6 +17,7 @@ _BLOCK = 512
 _PIECE = 1 << 17  # larger ones take longer: they fit no cache, and cost the system fresh pages each time
 _LONGEST_HEADER = 1 << 20
 _LATEST = 1 << 40
+_ENTRY_COST = 4096
 _MOST_DIGITS = 20  # as many as 64 bits take
 _LONG_NAME = b"././@LongLink"
 _HEADER = struct.Struct("100s8s8s8s12s12s8s1s100s8s247x")
@@ -42,14 +45,15 @@ def pack(source: Path, path: tuple[str, ...], owner: Owner) -> Iterator[bytes]:
     yield from _Packing(owner).pieces(source, path)
 
 
-def unpack(pieces: Iterator[bytes], target: Path) -> None:
+def unpack(pieces: Iterator[bytes], target: Path, *, limit: int | None = None) -> None:
     """Unpack an archive whose single top entry becomes `target`.
 
     Nothing is written outside of `target`, whatever the archive says. Left out are links that lead out of it, and what
     is neither a file, a folder nor a link. Modes keep what the owner may do, and nobody else may write.
-    Raises BrokenArchiveError, and OSError for what this machine refuses.
+    Raises BrokenArchiveError, and OSError for what this machine refuses, or for more than `limit` bytes; whatever its
+    size, each entry counts as another 4096, which is what it takes on a disk.
     """
-    _Unpacking(_Reader(pieces), target).run()
+    _Unpacking(_Reader(pieces), target, limit).run()
 
 
 class _Packing:
@@ -245,8 +249,9 @@ def _read_number(field: bytes) -> int:
 
 
 class _Unpacking:
-    def __init__(self, reader: _Reader, target: Path) -> None:
+    def __init__(self, reader: _Reader, target: Path, limit: int | None) -> None:
         self._reader = reader
+        self._limit = self._left = math.inf if limit is None else limit
         self._top = os.fsencode(target)
         self._folders: set[bytes] = set()
         """Those that are known to be folders, and no links to any."""
@@ -256,6 +261,9 @@ class _Unpacking:
         os.makedirs(os.path.dirname(os.path.abspath(self._top)), exist_ok=True)  # noqa: PTH100, PTH103, PTH120
         for entry in self._reader.entries():
             size = entry.size if entry.kind in (_FILE, _OLD_FILE) else 0
+            self._left -= size + _ENTRY_COST
+            if self._left < 0:
+                raise OSError(errno.EFBIG, f"more than the {self._limit} bytes that may be copied")
             left = _Left(self._reader, size)
             parts = _parts(entry.name)
             self._make(entry, parts, left)

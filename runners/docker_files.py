@@ -55,16 +55,17 @@ class ContainerFiles:
         members = pack(source, (*missing, path.name), Owner(user, group))
         await self._in_thread(lambda stopped: self._put(there, _Guarded(members, stopped)))
 
-    async def download(self, source: str, target: Path) -> None:
+    async def download(self, source: str, target: Path, limit: int | None = None) -> None:
         """Copy a file or a folder to `target` on this machine; nothing is ever written outside of that.
 
-        Links that lead out of the copy, and what is neither file, folder nor link, are left out.
+        Links that lead out of the copy, and what is neither file, folder nor link, are left out. More than `limit`
+        bytes (see `runners.archives.unpack`) raise OSError; what was copied until then stays.
         """
         answer = await self._service.ask("kind", _checked(source))
         if answer.word != "directory":
             _raise_for("ok" if answer.word == "file" else answer.word, source)
         path = answer.data.decode("utf-8", "surrogateescape").removesuffix("\n")
-        await self._in_thread(lambda stopped: self._get(path, target, stopped))
+        await self._in_thread(lambda stopped: self._get(path, target, limit, stopped))
 
     async def _in_thread(self, work: Callable[[threading.Event], None]) -> None:
         """Work in a thread that is told when nobody waits any more."""
@@ -86,12 +87,12 @@ class ContainerFiles:
                 raise _OwnError(pieces.failure) from None
             raise
 
-    def _get(self, path: str, target: Path, stopped: threading.Event) -> None:
+    def _get(self, path: str, target: Path, limit: int | None, stopped: threading.Event) -> None:
         api: Any = self._api
         pieces, _ = api.get_archive(self._container, path)
         received = _Guarded(pieces, stopped)
         try:
-            unpack(iter(received), target)
+            unpack(iter(received), target, limit=limit)
         except BrokenArchiveError as error:
             message = f"the copy of {path} broke off: {error}"
             raise SandboxError(message) from error

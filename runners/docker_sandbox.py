@@ -37,7 +37,8 @@ _KILL_GRACE = 10.0
 _CLOCK_READINGS = 2
 _CLOCK_ERROR = 0.02
 _PROBE = 30.0
-_CANNOT_START = (126, 127)
+_CANNOT_START = 126
+"""An exit status from which on a command did not begin, or was killed."""
 _SHELL_FIRST = 0.3
 _REASON_LIMIT = 500
 # The process id comes first, on stderr, by which a command that runs too long is found inside.
@@ -210,9 +211,9 @@ class DockerSandbox:
         """Copy with the engine's archive call; what is copied belongs to the user that runs commands."""
         await self._files.upload(source, target)
 
-    async def download(self, source: str, target: Path) -> None:
-        """Copy with the engine's archive call."""
-        await self._files.download(source, target)
+    async def download(self, source: str, target: Path, *, limit: int | None = None) -> None:
+        """Copy with the engine's archive call. More than `limit` bytes raise OSError."""
+        await self._files.download(source, target, limit)
 
     async def close(self) -> None:
         """Remove the container with whatever runs in it; kills, never waits for a process to agree.
@@ -285,16 +286,19 @@ class DockerSandbox:
     async def is_broken_inside(self) -> bool:
         """Whether the engine and the container are well, and yet nothing can be started in there.
 
-        Then whoever worked in it has removed its shell, or used up its processes.
+        Then whoever worked in it has removed its shell, used up its processes, or ends or stops each that begins.
         """
         with contextlib.suppress(SandboxError):
             started = await self.exec(":", timeout=_PROBE)
-            return started.exit_code in _CANNOT_START
-        try:
+            return started.exit_code is None or started.exit_code >= _CANNOT_START
+        return await self.is_running()
+
+    async def is_running(self) -> bool:
+        """Whether the engine answers and says that the container runs: what fails in it then is no fault of theirs."""
+        with contextlib.suppress(SandboxError):
             await self._check_running()
-        except SandboxError:
-            return False
-        return True
+            return True
+        return False
 
     async def _check_running(self) -> None:
         """Raise SandboxError when the container is gone: a command that went with it did not fail."""

@@ -1,7 +1,9 @@
 """What of an agent's container is kept when it is done, and given to a verifier in a container of its own."""
 
+import asyncio
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -10,10 +12,13 @@ from pydantic import BaseModel, TypeAdapter
 
 from evals.terminal_bench.artifact import MANIFEST, Artifact
 from results.whole_files import write_whole
-from tools.sandbox import Sandbox
+from runners.docker_sandbox import DockerSandbox
+from tools.sandbox import SandboxError
 
 ALWAYS = Artifact(source="/logs/artifacts")
 """Collected from every container, whatever a task says."""
+LIMIT = 4 * 1024**3
+"""Bytes of one artifact that are copied; one that has more is listed as failed, and nothing of it is kept."""
 
 
 class Collected(BaseModel):
@@ -36,41 +41,52 @@ class Collected(BaseModel):
 _LIST = TypeAdapter(list[Collected])
 
 
-async def collect(sandbox: Sandbox, artifacts: Sequence[Artifact], folder: Path) -> list[Collected]:
-    """Copy artifacts out of a container, and list them in `folder`. What is not there is listed as missing.
+async def collect(sandbox: DockerSandbox, artifacts: Sequence[Artifact], folder: Path) -> list[Collected]:
+    """Copy artifacts out of a container, and list them in `folder`.
 
-    Raises SandboxError where the container is gone.
+    What is not there is listed as missing, and what cannot be copied, by the agent's doing as well, as failed. Raises
+    SandboxError where the container or its engine is gone.
     """
     found = [await _collect(sandbox, artifact, folder) for artifact in (ALWAYS, *artifacts)]
     write_whole(folder / MANIFEST, _LIST.dump_json(found, indent=2) + b"\n")
     return found
 
 
-async def hand_over(collected: Sequence[Collected], folder: Path, sandbox: Sandbox) -> None:
+async def hand_over(collected: Sequence[Collected], folder: Path, sandbox: DockerSandbox) -> None:
     """Copy what was collected into another container, to the paths that it had. Raises SandboxError."""
     for one in collected:
         if one.status == "ok":
             await sandbox.upload(one.path(folder), one.source)
 
 
-async def _collect(sandbox: Sandbox, artifact: Artifact, folder: Path) -> Collected:
+async def _collect(sandbox: DockerSandbox, artifact: Artifact, folder: Path) -> Collected:
     source = PurePosixPath(sandbox.working_directory, artifact.source)
     destination = artifact.destination or str(source.relative_to("/"))
     target = folder / destination
-    target.parent.mkdir(parents=True, exist_ok=True)
     listed = Collected(
         source=str(source), destination=destination, type="missing", status="missing", exclude=artifact.exclude
     )
     try:
-        await sandbox.download(str(source), target)
+        await sandbox.download(str(source), target, limit=LIMIT)
     except FileNotFoundError:
         return listed
-    except OSError as error:
+    except (OSError, SandboxError) as error:
+        if isinstance(error, SandboxError) and not await sandbox.is_running():
+            raise
+        await asyncio.to_thread(_remove, target)
         return listed.model_copy(update={"status": "failed", "detail": str(error)})
+    if not target.exists():  # it became something else when it was looked at already
+        return listed.model_copy(update={"status": "failed", "detail": "neither a file nor a folder"})
     if target.is_dir():
         _leave_out(target, artifact.exclude)
     kind = "directory" if target.is_dir() else "file"
     return listed.model_copy(update={"status": "ok", "type": kind})
+
+
+def _remove(copied: Path) -> None:
+    shutil.rmtree(copied, ignore_errors=True)
+    with suppress(OSError):
+        copied.unlink()
 
 
 def _leave_out(folder: Path, patterns: Sequence[str]) -> None:

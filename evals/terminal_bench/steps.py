@@ -210,11 +210,21 @@ async def prepare(sandbox: DockerSandbox, workdir: Path) -> None:
 
 
 async def _run_hooks(sandbox: DockerSandbox, hooks: Sequence[CollectHook]) -> list[str]:
-    """Run what puts work where artifacts are collected. Flags for what failed. Raises SandboxError."""
+    """Run what puts work where artifacts are collected. Flags for what failed.
+
+    Raises SandboxError where the container or its engine is gone: what the agent breaks in there is no reason for
+    another try.
+    """
     flags: list[str] = []
     for hook in hooks:
         user = None if hook.user is None else str(hook.user)
-        ran = await sandbox.exec(hook.command, timeout=hook.timeout_sec, user=user)
+        try:
+            ran = await sandbox.exec(hook.command, timeout=hook.timeout_sec, user=user)
+        except SandboxError as error:
+            if not await sandbox.is_running():
+                raise
+            flags.append(f"collect: {error}: {hook.command[:80]}")
+            continue
         if ran.exit_code != 0:
             how = "took too long" if ran.timed_out else f"exit {ran.exit_code}"
             flags.append(f"collect: {how}: {hook.command[:80]}")

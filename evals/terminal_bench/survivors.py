@@ -12,12 +12,14 @@ _OURS = ('IFS= read -r text; eval "$text"', "$_worker_loop", "$SERVICE_WORKER")
 """What the command lines of the harness's own shells hold."""
 _MOST = 100
 _LONGEST = 200
+_COLUMNS = f"-o pid,args --cols {_LONGEST + 100}"
+"""For `ps`, which shows else as much of a command line as there is: 128 kB and more of each."""
 
 
 async def survivors(client: "DockerClient", container: str) -> list[str]:
     """The command lines of the processes that the agent left running. Raises SandboxError."""
     api: Any = client.api
-    listed: dict[str, list[list[str]]] = await in_thread(api.top, container, ps_args="-o pid,args")
+    listed: dict[str, list[list[str]]] = await in_thread(api.top, container, ps_args=_COLUMNS)
     return command_lines(listed["Processes"] or ())
 
 

@@ -214,3 +214,17 @@ def test_damage_is_an_error_and_nothing_worse(
     with contextlib.suppress(BrokenArchiveError, OSError):
         unpack(in_pieces(bytes(whole)), folder / "copy")
     assert {path.name for path in folder.iterdir()} <= {"copy"}
+
+
+def test_no_more_is_unpacked_than_is_allowed(tmp_path: Path) -> None:
+    packed = archive(entry("top", tarfile.DIRTYPE), *(entry(f"top/{number}") for number in range(10)))
+    unpack(in_pieces(packed), tmp_path / "all", limit=11 * 4096 + 10 * len("data of top/0"))
+    assert len(tree(tmp_path / "all")) == 10
+    with pytest.raises(OSError, match="more than the 20000 bytes") as raised:
+        unpack(in_pieces(packed), tmp_path / "some", limit=20000)
+    assert raised.value.errno == errno.EFBIG
+    huge = entry("top")
+    huge.size = 1 << 40  # what a file with a hole takes no place for
+    with pytest.raises(OSError, match="more than"):
+        unpack(iter([huge.tobuf()]), tmp_path / "huge", limit=1 << 30)
+    assert not (tmp_path / "huge").exists()
