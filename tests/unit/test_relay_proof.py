@@ -10,6 +10,8 @@ from relay_desk import KEY, Desk, Message, message_of, relayed, results_for, use
 from scripted_client import LOOK, THOUGHTS, bash, script, served
 
 from agent.prefix.exchanges import recorded_exchanges
+from evals.atif.conversion import Origin, to_atif
+from evals.audit.trace import audit_events
 from results.records.events import (
     MessageEvent,
     RequestEvent,
@@ -122,6 +124,9 @@ async def test_thinking_that_is_dropped_later_breaks_the_prefix(tmp_path: Path) 
     assert (segment.number, segment.kept, segment.dropped) == (2, 1, 3)
     assert "reasoning dropped" in segment.reason
     assert recorded_exchanges(desk.events()).bodies.status == "proved"
+    document = to_atif(desk.events(), Origin("run", "run/task/1/1", "0.1.0")).trajectory
+    assert [step.message for step in document.steps if step.source == "agent"][-1] == "Done."
+    assert audit_events(desk.events(), "owner/name").calls == 4
 
 
 @pytest.mark.parametrize(
