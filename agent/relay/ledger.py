@@ -35,6 +35,8 @@ REQUESTS = "relay.jsonl"
 CONVERSATIONS = "conversations"
 _TOO_MANY = 429
 _MOST_AT_ONCE = 32
+_REFUSALS_WRITTEN = 1000
+"""One by one; the others are only counted, so that an agent that does not give up fills no disk."""
 TOO_MANY_AT_ONCE = "too_many_at_once"
 """The code of the one refusal that is worth another try."""
 
@@ -144,18 +146,7 @@ class TrialLedger:
             request = read_request(body)
             self._check(request)
         except RelayRefusal as refusal:
-            self.counts["relay_refused"] += 1
-            self._write(
-                RelayedRequest(
-                    number=number,
-                    started=at,
-                    seconds=0,
-                    status=refusal.status,
-                    bytes=len(body),
-                    sha256=_sha256(body),
-                    problem=str(refusal),
-                )
-            )
+            self._refuse(number, at, body, refusal)
             raise
         return self._admitted(number, at, request)
 
@@ -199,6 +190,22 @@ class TrialLedger:
         """The backend did not answer."""
         self.counts["backend_failed"] += 1
         self.backend_failure = reason
+
+    def _refuse(self, number: int, at: float, body: bytes, refusal: RelayRefusal) -> None:
+        self.counts["relay_refused"] += 1
+        if self.counts["relay_refused"] > _REFUSALS_WRITTEN:
+            return
+        self._write(
+            RelayedRequest(
+                number=number,
+                started=at,
+                seconds=0,
+                status=refusal.status,
+                bytes=len(body),
+                sha256=_sha256(body),
+                problem=str(refusal),
+            )
+        )
 
     def _check(self, request: ChatRequest) -> None:
         model = self.backend.description.model

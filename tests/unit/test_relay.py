@@ -12,6 +12,7 @@ from faulty_server import DONE, GOOD, GOOD_WHOLE, STREAM_HEAD, Deed, delta, even
 from relay_desk import KEY, MODEL, message_of, relayed, user
 from scripted_client import LOOK, script, served
 
+from agent.relay.request import RelayRefusal
 from results.records.events import ResponseEvent
 from results.records.usage import Usage
 
@@ -284,6 +285,15 @@ async def test_an_agent_has_only_so_many_requests_under_way(tmp_path: Path) -> N
     assert refused.result().json()["error"]["code"] == "too_many_at_once"
     assert "x-should-retry" not in refused.result().headers
     assert desk.ledger.limit is None
+
+
+async def test_an_agent_that_does_not_give_up_fills_no_disk(tmp_path: Path) -> None:
+    async with relayed(unused_url(), tmp_path) as desk:
+        for _ in range(1005):
+            with pytest.raises(RelayRefusal):
+                desk.ledger.admit(b"[]")
+    assert desk.ledger.counts["relay_refused"] == 1005
+    assert len(desk.requests()) == 1000
 
 
 async def test_a_token_is_that_of_one_trial(tmp_path: Path) -> None:
