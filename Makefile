@@ -19,7 +19,7 @@ machine: setup
 test-tools:
 	@scripts/test_tools
 
-demo: machine ## set up this machine, run six small tasks with two scripted models, print the score
+demo: machine ## set up this machine, run nine small tasks with two scripted models, print the score
 	@.venv/bin/evals demo
 
 test: machine test-tools ## set up this machine, then every test at the smallest size that can break its promise

@@ -85,8 +85,9 @@ def run_table(summaries: Sequence[RunSummary]) -> Table:
 
 
 def score_table(summaries: Sequence[RunSummary]) -> Table:
-    """The runs of a group side by side: score, tokens, cost, time."""
-    return Table(_SCORE_COLUMNS, [score_cells(summary) for summary in summaries])
+    """The runs of a group side by side: score, tokens, cost, time; of several benchmarks, with their names."""
+    several = len({summary.benchmark for summary in summaries}) > 1
+    return Table([*(["benchmark"] if several else []), *_SCORE_COLUMNS], [score_cells(each) for each in summaries])
 
 
 def trial_table(trials: Sequence[TrialResult], *, with_model: bool) -> Table:

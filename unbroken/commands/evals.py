@@ -1,7 +1,8 @@
 """The command `evals`."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -57,12 +58,15 @@ def demo(
     concurrency: Concurrency = 2,
     allow_lost_thinking: AllowLostThinking = False,
 ) -> None:
-    """Run the six bundled tasks with two scripted backends, or with a live model (--backend)."""
+    """Run the nine bundled tasks with two scripted backends, or with a live model (--backend)."""
     import asyncio
 
-    setup = Setup(asked, asked.settings({}), allow_lost_thinking=allow_lost_thinking)
+    settings = asked.settings({})
+    setup = Setup(asked, settings, allow_lost_thinking=allow_lost_thinking)
+    in_terminal = replace(setup, benchmark="terminal_bench", toolset=terminal_bench.TOOLSET)
     setup.check()
-    raise typer.Exit(asyncio.run(_demo(setup, options.runs_directory(runs), concurrency)))
+    in_terminal.check()
+    raise typer.Exit(asyncio.run(_demo(setup, in_terminal, options.runs_directory(runs), concurrency)))
 
 
 @application.command(cls=GroupedCommand)
@@ -158,50 +162,73 @@ async def _swebench(
     return exit_code(result)
 
 
-async def _demo(setup: Setup, runs: Path, concurrency: int) -> int:
-    import asyncio
+async def _demo(setup: Setup, in_terminal: Setup, runs: Path, concurrency: int) -> int:
     import time
 
-    from evals.demo.suite import SCRIPTS, build_images, load_rows
-    from evals.run import RunSettings
-    from evals.swebench.dataset import Dataset, Row
-    from evals.swebench.judging import Judging
-    from evals.swebench.verifier_settings import VerifierSettings
     from results.records.manifest import Group
     from results.report import score_table, write_report
     from results.run_directory import new_run_id, write_group
     from results.tables import new_console
-    from runners.docker_engine import connect
 
-    client = await asyncio.to_thread(connect)
-    rows = load_rows()
-    await build_images(client, rows, typer.echo)
-    dataset = Dataset("evals/demo", None, [Row.model_validate(row) for row in rows])
-    run_ids: list[str] = []
-    worst = DONE
-    backend = setup.asked.backend
-    for choice in [backend] if backend else [f"scripted:{path}" for path in SCRIPTS.values()]:
-        async with _agent("default", choice, setup) as agent:
-            settings = RunSettings(
-                concurrency, secrets=options.secrets(setup.asked), judging=Judging(VerifierSettings("official"))
-            )
-            settings = await _examined(agent, settings, setup)
-            run_id, result = await _run("demo", dataset, agent, runs, 1, settings)
-        run_ids.append(run_id)
-        worst = max(worst, exit_code(result))
+    outcomes = await _demo_swebench(setup, runs, concurrency)
+    outcomes += await _demo_terminal_bench(in_terminal, runs, concurrency)
+    run_ids = [run_id for run_id, _ in outcomes]
     group = Group(group_id=new_run_id("demo"), title="The demo suite", created=time.time(), run_ids=run_ids)
     write_group(runs, group)
     report = write_report(runs, group)
     typer.echo("")
     new_console().print(score_table(runs, group))
     typer.echo(f"\nreport: {report}")
-    return worst
+    return max(DONE, *(exit_code(result) for _, result in outcomes))
+
+
+async def _demo_swebench(setup: Setup, runs: Path, concurrency: int) -> "list[tuple[str, RunResult]]":
+    import asyncio
+
+    from evals.demo.suite import SCRIPTS, build_images, load_rows
+    from evals.run import RunSettings
+    from evals.swebench.dataset import Dataset, Row
+    from evals.swebench.judging import Judging
+    from evals.swebench.verifier_settings import VerifierSettings
+    from runners.docker_engine import connect
+
+    client = await asyncio.to_thread(connect)
+    rows = load_rows()
+    await build_images(client, rows, typer.echo)
+    dataset = Dataset("evals/demo", None, [Row.model_validate(row) for row in rows])
+    outcomes: list[tuple[str, RunResult]] = []
+    for choice in _backends(setup, SCRIPTS):
+        async with _agent("default", choice, setup) as agent:
+            settings = RunSettings(
+                concurrency, secrets=options.secrets(setup.asked), judging=Judging(VerifierSettings("official"))
+            )
+            settings = await _examined(agent, settings, setup)
+            outcomes.append(await _run("demo", dataset, agent, runs, 1, settings))
+    return outcomes
+
+
+async def _demo_terminal_bench(setup: Setup, runs: Path, concurrency: int) -> "list[tuple[str, RunResult]]":
+    from evals.demo.terminal_tasks import SCRIPTS, load_terminal_tasks
+    from evals.terminal_bench.run import TerminalBenchSettings
+
+    obtained = load_terminal_tasks()
+    settings = TerminalBenchSettings(concurrency, secrets=options.secrets(setup.asked))
+    return [
+        await terminal_bench.run_tasks(
+            obtained, obtained.found.tasks, setup, terminal_bench.open_default(setup, choice), runs, settings
+        )
+        for choice in _backends(setup, SCRIPTS)
+    ]
+
+
+def _backends(setup: Setup, scripts: "Mapping[str, Path]") -> list[str]:
+    """The one that was asked for, else all the scripted ones."""
+    asked = setup.asked.backend
+    return [asked] if asked else [f"scripted:{path}" for path in scripts.values()]
 
 
 async def _examined(agent: "TaskAgent | CommandAgent", settings: "RunSettings", setup: Setup) -> "RunSettings":
     """The settings with what was found out about the backend. Raises LostThinkingError unless that is allowed."""
-    from dataclasses import replace
-
     doctor = await setup.examine(agent)
     return replace(settings, doctor=doctor, allow_lost_thinking=setup.allow_lost_thinking) if doctor else settings
 

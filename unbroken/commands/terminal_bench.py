@@ -34,6 +34,7 @@ from unbroken.commands.terminus_agent import TERMINUS
 if TYPE_CHECKING:
     from evals.agents import ModelAgent
     from evals.command_agent import CommandAgent
+    from evals.execution import RunResult
     from evals.terminal_bench.agents import TerminalAgent
     from evals.terminal_bench.dataset_source import ObtainedTasks
     from evals.terminal_bench.environment import TaskLimits
@@ -140,7 +141,10 @@ def terminal_bench(
     obtained = _obtained(dataset)
     selected = _selected(obtained, tasks, skip_invalid=skip_invalid)
     opened = _command(command_options.open(command, setup, asked.backend)) if command else _agent(setup)
-    raise typer.Exit(asyncio.run(_run(obtained, selected, setup, opened, options.runs_directory(runs), run_settings)))
+    directory = options.runs_directory(runs)
+    run_id, result = asyncio.run(run_tasks(obtained, selected, setup, opened, directory, run_settings))
+    typer.echo(f"\nresults show {run_id}" + runs_option(directory))
+    raise typer.Exit(exit_code(result))
 
 
 def _limits(setup: Setup, memory: str | None, timeout_multiplier: float) -> "TaskLimits":
@@ -194,14 +198,15 @@ def _selected(obtained: "ObtainedTasks", names: str, *, skip_invalid: bool) -> "
     return selected
 
 
-async def _run(
+async def run_tasks(
     obtained: "ObtainedTasks",
     tasks: "Sequence[TaskDirectory]",
     setup: Setup,
     opened: "AbstractAsyncContextManager[tuple[TerminalAgent, ModelAgent | None]]",
     runs: Path,
     settings: "TerminalBenchSettings",
-) -> int:
+) -> "tuple[str, RunResult]":
+    """Carry out a run on these tasks, and tell of it; its id, and what came of it. Raises what a backend raises."""
     import asyncio
     from dataclasses import replace
 
@@ -226,13 +231,21 @@ async def _run(
         typer.echo(f"run {run_id}: {total} trials, {working}{who(model or agent)}")
         result = await carry_out(run, tasks, agent, settings, Progress(total), tell)
     tell_result(run_id, result, total)
-    typer.echo(f"\nresults show {run_id}" + runs_option(runs))
-    return exit_code(result)
+    return run_id, result
+
+
+@asynccontextmanager
+async def open_default(setup: Setup, backend: str | None) -> "AsyncGenerator[tuple[TerminalAgent, ModelAgent | None]]":
+    """A model in the default loop. Raises what opening a backend raises."""
+    from evals.terminal_bench.agents import ModelTerminalAgent
+
+    async with setup.open_model(backend) as model:
+        yield ModelTerminalAgent(model), model
 
 
 @asynccontextmanager
 async def _agent(setup: Setup) -> "AsyncGenerator[tuple[TerminalAgent, ModelAgent | None]]":
-    from evals.terminal_bench.agents import IdleAgent, ModelTerminalAgent, SolutionAgent
+    from evals.terminal_bench.agents import IdleAgent, SolutionAgent
 
     match setup.agent:
         case "gold":
@@ -243,8 +256,8 @@ async def _agent(setup: Setup) -> "AsyncGenerator[tuple[TerminalAgent, ModelAgen
             async with terminus_agent.open_terminus(setup) as opened:
                 yield opened
         case _:
-            async with setup.open_model(setup.asked.backend) as model:
-                yield ModelTerminalAgent(model), model
+            async with open_default(setup, setup.asked.backend) as opened:
+                yield opened
 
 
 @asynccontextmanager
