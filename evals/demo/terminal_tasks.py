@@ -1,4 +1,4 @@
-"""The part of the demo that is Terminal-Bench: three tasks of our own suite, and the scripts that stand in for models."""
+"""The part of the demo that is Terminal-Bench: three tasks of our own suite, and the scripts in the place of models."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
