@@ -19,6 +19,7 @@ from agent.compaction import beginning, can_be_compacted, handover_request, new_
 from agent.context import BYTES_PER_TOKEN
 from agent.conversation import Conversation, sendable
 from agent.dialogue import Dialogue, Message, Response
+from agent.earlier import Earlier, earlier_messages
 from agent.endings import Ending, TaskOver, ending_of
 from agent.limits import Budget
 from agent.listener import Listener
@@ -50,6 +51,8 @@ class Instructions:
     system: str
     task: str
     pictures: tuple[Picture, ...] = ()
+    earlier: tuple[Earlier, ...] = ()
+    """What was said before the task, where there is anything to go on from."""
 
 
 @dataclass
@@ -84,8 +87,7 @@ class Agent:
         return self._dialogue.outcome(ending, seconds=time.monotonic() - started, tool_seconds=self._tool_seconds)
 
     async def _work(self, instructions: Instructions) -> Never:
-        self._open(instructions)
-        task = self._dialogue.messages[1]
+        task = self._open(instructions)
         while True:
             self._dialogue.check_budget()
             try:
@@ -98,14 +100,15 @@ class Agent:
             else:
                 await self._answer(response)
 
-    def _open(self, instructions: Instructions) -> None:
+    def _open(self, instructions: Instructions) -> Message:
+        """Begin the conversation. Returns the message with the task."""
         directory = self.sandbox.working_directory
         tools = self._dialogue.tools
         self._log.start("default", self.backend, self.toolset_name, tools, directory, self.sandbox_name)
-        self._dialogue.begin([
-            {"role": "system", "content": sendable(instructions.system)},
-            {"role": "user", "content": user_content(instructions.task, instructions.pictures, self._places)},
-        ])  # fmt: skip
+        task = {"role": "user", "content": user_content(instructions.task, instructions.pictures, self._places)}
+        earlier = earlier_messages(instructions.earlier, self.backend.dialect)
+        self._dialogue.begin([{"role": "system", "content": sendable(instructions.system)}, *earlier, task])
+        return task
 
     # Room in the context
 

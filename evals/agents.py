@@ -1,6 +1,7 @@
 """What turns a task into work: the model in our loop, the benchmark's own solution, or nothing at all."""
 
 import time
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -19,6 +20,7 @@ from results.records.events import StartEvent
 from results.records.manifest import LimitsDescription
 from results.records.outcome import Outcome, TimeSplit
 from results.records.usage import Prices
+from tools.mcp_program import StartProgram
 from tools.mcp_servers import McpError, McpServer
 from tools.mcp_toolset import OpenToolset, open_toolset
 from tools.sandbox import Sandbox
@@ -56,10 +58,20 @@ class ModelAgent:
         """Run the loop on a row."""
         return await self.run(instructions(self.prompts, row), sandbox, row.image, listener)
 
-    async def run(self, told: Instructions, sandbox: Sandbox, image: str, listener: Listener) -> Outcome:
-        """Run the loop; every call is allowed, since a container of its own is what it can harm."""
+    async def run(
+        self,
+        told: Instructions,
+        sandbox: Sandbox,
+        image: str,
+        listener: Listener,
+        started: Mapping[str, StartProgram] | None = None,
+    ) -> Outcome:
+        """Run the loop; every call is allowed, since a container of its own is what it can harm.
+
+        `started`: how the programs of MCP servers are started that do not run on this machine.
+        """
         try:
-            async with self.open_toolset() as toolset:
+            async with self.open_toolset(started) as toolset:
                 agent = Agent(
                     backend=self.backend,
                     toolset_name=toolset.name,
@@ -74,13 +86,15 @@ class ModelAgent:
         except McpError as error:
             return Outcome(exit="error", error="harness", detail=str(error))
 
-    def open_toolset(self) -> AbstractAsyncContextManager[OpenToolset]:
+    def open_toolset(
+        self, started: Mapping[str, StartProgram] | None = None
+    ) -> AbstractAsyncContextManager[OpenToolset]:
         """Open the tools of one trial. Raises McpError for a server that cannot be had."""
         from runners.command_environment import local_environment
         from runners.marked_processes import MARK, new_mark
 
         environment = {**local_environment(), MARK: new_mark()} if self.mcp else {}
-        return open_toolset(self.toolset, self.mcp, environment=environment)
+        return open_toolset(self.toolset, self.mcp, environment=environment, started=started)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runners.container import Container, ContainerSettings, remove_container, start_container
+from runners.container_program import START, ContainerProgram
 from runners.docker_channel import ContainerChannel, connect_to, exit_code, open_exec
 from runners.docker_engine import in_thread, obtain
 from runners.docker_files import ContainerFiles
@@ -194,6 +195,17 @@ class DockerSandbox:
         )
         self._terminals.append(terminal)
         return terminal
+
+    async def open_program(self, command: Sequence[str]) -> ContainerProgram:
+        """Start a program in the working directory, to be talked to through its streams. Raises SandboxError."""
+        words = ["/bin/sh", "-c", self._settings.prelude + START, "sh", self.working_directory, *command]
+        program = ContainerProgram(await self._open(words), self._service)
+        try:
+            await program.begin()
+        except BaseException:
+            await asyncio.shield(program.close())
+            raise
+        return program
 
     async def kill_tree(self, process_id: int) -> None:
         """End a process with its tree."""

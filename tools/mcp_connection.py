@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, cast
 from urllib.parse import urlsplit
 
+from tools.mcp_program import StartProgram, program_streams
 from tools.mcp_servers import McpError, McpServer
 from tools.output import BoundedOutput, clean, decode
 
@@ -48,12 +49,22 @@ class Offer:
 
 
 class McpConnection:
-    """One server. `environment` is what a `stdio` server sees, beside its own settings; `directory` where it starts."""
+    """One server. `environment` is what a `stdio` server sees, beside its own settings; `directory` where it starts.
 
-    def __init__(self, server: McpServer, environment: Mapping[str, str], directory: Path | None = None) -> None:
+    `start` starts its program somewhere else, where neither holds.
+    """
+
+    def __init__(
+        self,
+        server: McpServer,
+        environment: Mapping[str, str],
+        directory: Path | None = None,
+        start: StartProgram | None = None,
+    ) -> None:
         self.server = server
         self._environment = environment
         self._directory = directory
+        self._start = start
         self._errors = _ErrorStream()
         self._closing = asyncio.Event()
         self._client: Client | None = None
@@ -149,12 +160,21 @@ class McpConnection:
     def _transport(self) -> "Transport":
         server = self.server
         if server.transport == "stdio":
-            return self._process()
+            return self._program(self._start) if self._start else self._process()
         if server.transport == "sse":
             from mcp.client.sse import sse_client
 
             return sse_client(server.url, server.headers, sse_read_timeout=_longest_silence(server))
         return _http(server)
+
+    @asynccontextmanager
+    async def _program(self, start: StartProgram) -> AsyncGenerator[Any]:
+        program = await start(self.server)
+        try:
+            async with program_streams(program, self._errors.add) as streams:
+                yield streams
+        finally:
+            await asyncio.shield(program.close())
 
     @asynccontextmanager
     async def _process(self) -> AsyncGenerator[Any]:
@@ -228,6 +248,9 @@ class _ErrorStream:
     def __init__(self) -> None:
         self._output = BoundedOutput(LOG_LIMIT)
         self._descriptor: int | None = None
+
+    def add(self, data: bytes) -> None:
+        self._output.add(data)
 
     def content(self) -> bytes:
         self._take()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tools.mcp_connection import McpConnection, Offer
+from tools.mcp_program import StartProgram
 from tools.mcp_servers import McpError, McpServer
 from tools.mcp_tool import McpTool, concerns, safe_name, unusable
 from tools.tool import Tool, definition
@@ -46,10 +47,12 @@ async def open_toolset(
     *,
     environment: Mapping[str, str] | None = None,
     directory: Path | None = None,
+    started: Mapping[str, StartProgram] | None = None,
 ) -> AsyncGenerator[OpenToolset]:
     """Make a toolset with the tools of `servers`, whose variables are expanded already (`McpServer.expanded`).
 
-    `environment` is what their processes see beside their own settings, `directory` where they start. Raises ValueError
+    `environment` is what their processes see beside their own settings, `directory` where they start; `started` has,
+    by the names of servers, how else the programs of some are started. Raises ValueError
     for a name that is none, and McpError for a server that cannot be had: a set without it would be another one.
     """
     ours = make_toolset(name)
@@ -57,7 +60,8 @@ async def open_toolset(
         message = f"there are several MCP servers called {min(twice)!r}"
         raise McpError(message)
     connections = [
-        McpConnection(server, environment or {}, directory) for server in sorted(servers, key=lambda one: one.name)
+        McpConnection(server, environment or {}, directory, (started or {}).get(server.name))
+        for server in sorted(servers, key=lambda one: one.name)
     ]
     try:
         offers = await _all_offers(connections)

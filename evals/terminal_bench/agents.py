@@ -2,15 +2,19 @@
 
 import dataclasses
 import time
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from agent.earlier import Earlier
 from agent.listener import Listener
 from agent.loop import Instructions
 from evals.agents import ModelAgent, tell_start
 from evals.command_agent import CommandAgent, CommandPlace
 from evals.swebench.prompt_sets import fill
+from evals.terminal_bench.mcp_servers import TaskServers
+from evals.terminal_bench.shipped_files import shipped
 from evals.terminal_bench.task_directory import SOLUTION_ENTRY
 from results.records.manifest import LimitsDescription
 from results.records.outcome import Outcome, TimeSplit
@@ -31,6 +35,8 @@ class Assignment:
     image: str
     seconds: float | None
     """What the task gives it; None: no limit of the task's."""
+    task: Path
+    """The task's folder."""
     solution: Path
     """The folder of the task's own solution, which only the gold agent looks at."""
     solution_environment: dict[str, str]
@@ -38,6 +44,10 @@ class Assignment:
     """Where an agent leaves what is kept beside the trajectory."""
     network: SandboxNetwork
     """In which the container is while the agent works."""
+    servers: AbstractAsyncContextManager[TaskServers]
+    """The task's MCP servers, for as long as the agent works; only the default agent has tools to give to a model."""
+    earlier: tuple[Earlier, ...] = ()
+    """The conversation that the agent goes on from."""
 
 
 class TerminalAgent(Protocol):
@@ -68,9 +78,11 @@ class ModelTerminalAgent:
         """Run the loop."""
         prompts = self.model.prompts
         values = {"directory": sandbox.working_directory, "problem_statement": assignment.instruction}
-        told = Instructions(prompts.system, fill(prompts.task, values))
+        told = Instructions(prompts.system, fill(prompts.task, values), earlier=assignment.earlier)
         limits = limits_within(self.model.limits, assignment.seconds)
-        return await dataclasses.replace(self.model, limits=limits).run(told, sandbox, assignment.image, listener)
+        async with assignment.servers as task:
+            model = dataclasses.replace(self.model, limits=limits, mcp=(*self.model.mcp, *task.servers))
+            return await model.run(told, sandbox, assignment.image, listener, task.started)
 
 
 @dataclass(frozen=True)
@@ -102,7 +114,8 @@ class SolutionAgent:
         if not (assignment.solution / SOLUTION_ENTRY).is_file():
             return Outcome(exit="submitted", detail=f"the task has no solution/{SOLUTION_ENTRY}: nothing was done")
         started = time.monotonic()
-        await sandbox.upload(assignment.solution, "/solution")
+        with shipped(assignment.solution, assignment.task) as solution:
+            await sandbox.upload(solution, "/solution")
         entry = f"/solution/{SOLUTION_ENTRY}"
         ran = await sandbox.exec(
             f"chmod +x {entry}; exec {entry}",

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from evals.terminal_bench.artifact import Artifact
 from evals.terminal_bench.reward import Rewards, single
-from evals.terminal_bench.task_directory import TaskDirectory
+from evals.terminal_bench.task_directory import EARLIER, TaskDirectory
 from evals.terminal_bench.task_file import AgentTable, Healthcheck, StepTable, VerifierTable
 
 Gate = float | Mapping[str, float] | None
@@ -30,6 +30,8 @@ class Part:
     solution: Path
     workdir: Path | None
     """What is copied to where commands start before the agent begins; its setup.sh is run there."""
+    earlier: Path | None = None
+    """A file with the conversation that an agent goes on from."""
     min_reward: Gate = None
     """What has to be earned for the next step to begin."""
 
@@ -49,7 +51,7 @@ def parts_of(task: TaskDirectory) -> list[Part]:
         return [
             Part(
                 "", task.instruction(), file.agent, file.verifier, None, file.artifacts, [task.path / "tests"],
-                task.path / "solution", None,
+                task.path / "solution", None, _earlier(task.path),
             )
         ]  # fmt: skip
     return [_part(task, step) for step in file.steps]
@@ -81,8 +83,14 @@ def _part(task: TaskDirectory, step: StepTable) -> Part:
         tests=tests,
         solution=solutions[0] if solutions else folder / "solution",
         workdir=workdir if workdir.is_dir() else None,
+        earlier=_earlier(folder),
         min_reward=step.min_reward,
     )
+
+
+def _earlier(folder: Path) -> Path | None:
+    path = folder / EARLIER
+    return path if path.is_file() else None
 
 
 def _over(whole: Table, own: Table, leaving: Sequence[str] = ()) -> Table:

@@ -20,6 +20,7 @@ from evals.terminal_bench.digest import folder_digest
 from evals.terminal_bench.environment import Networks, TaskContainers, TaskLimits
 from evals.terminal_bench.image import TaskImages, agent_image
 from evals.terminal_bench.judging import OFFICIAL, VERIFIERS, Judging
+from evals.terminal_bench.mcp_servers import expanded
 from evals.terminal_bench.task_directory import TaskDirectory
 from evals.terminal_bench.terminus import TerminusTerminalAgent
 from evals.terminal_bench.trial import TerminalBenchFlow
@@ -94,7 +95,8 @@ async def carry_out(
             containers = TaskContainers(client, networks, settings.limits, run_id, dict(os.environ), relayed)
             images = TaskImages(client, tell)
             judging = Judging(client, janitor, images, containers, list(run.manifest.verifiers))
-            flow = TerminalBenchFlow(client, agent, janitor, images, containers, judging, settings.secrets)
+            secrets = settings.secrets.union(*(_secrets(task, containers) for task in tasks))
+            flow = TerminalBenchFlow(client, agent, janitor, images, containers, judging, secrets)
             execution = Execution(run, tasks, flow, settings, report)
             reaping = reap_beside(client)
             try:
@@ -107,3 +109,9 @@ async def carry_out(
         result.warnings += [remark for network in networks.opened for remark in network.remarks]
         result.reaped = await reaped(reaping)
     return result
+
+
+def _secrets(task: TaskDirectory, containers: TaskContainers) -> frozenset[str]:
+    """What a task's MCP servers are called with that may be a key."""
+    servers = expanded(task.file.environment.mcp_servers, containers.variables)
+    return frozenset[str]().union(*(server.secrets() for server in servers))

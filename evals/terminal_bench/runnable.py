@@ -3,16 +3,28 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from evals.terminal_bench.artifact import Artifact
+from evals.terminal_bench.mcp_servers import expanded, problem_of
+from evals.terminal_bench.part import parts_of
 from evals.terminal_bench.task_directory import SETTINGS, Problem, TaskDirectory
-from evals.terminal_bench.task_file import VerifierTable
+from evals.terminal_bench.task_file import AgentTable, EnvironmentTable, VerifierTable
 from evals.terminal_bench.variables import MissingVariableError, filled
 
 _COMPOSE = "docker-compose.yaml"
+_ALONE = ("terminus", "command")
 
 
-def obstacles(task: TaskDirectory, values: Mapping[str, str]) -> list[Problem]:
-    """Why a valid task cannot be run with these variables of the environment; empty where it can."""
-    return [*_not_yet(task), *_missing(task, values)]
+def obstacles(task: TaskDirectory, values: Mapping[str, str], agent: str) -> list[Problem]:
+    """Why a valid task cannot be run by that agent with these variables of the environment; empty where it can."""
+    return [*_not_yet(task), *_missing(task, values), *_only_for_tools(task, agent)]
+
+
+def _only_for_tools(task: TaskDirectory, agent: str) -> Iterator[Problem]:
+    """What can only be handed to an agent that takes tools and earlier turns from us."""
+    if agent in _ALONE and task.file.environment.mcp_servers:
+        yield Problem(SETTINGS, "environment.mcp_servers", f"the agent {agent} cannot be given the tools of a server")
+    if agent in _ALONE and (earlier := next((part.earlier for part in parts_of(task) if part.earlier), None)):
+        place = str(earlier.relative_to(task.path))
+        yield Problem(place, "", f"the agent {agent} cannot go on from an earlier conversation")
 
 
 def _missing(task: TaskDirectory, values: Mapping[str, str]) -> Iterator[Problem]:
@@ -25,29 +37,43 @@ def _missing(task: TaskDirectory, values: Mapping[str, str]) -> Iterator[Problem
             filled(variables, values, f"[{name}].env")
         except MissingVariableError as error:
             yield Problem(SETTINGS, f"{name}.env", str(error))
+    for server in file.environment.mcp_servers:
+        try:
+            expanded([server], values)
+        except MissingVariableError as error:
+            yield Problem(SETTINGS, "environment.mcp_servers", str(error))
 
 
 def _not_yet(task: TaskDirectory) -> Iterator[Problem]:
     file = task.file
-    yield from _not_yet_of_phases("", file.verifier, file.artifacts)
+    yield from _not_yet_of_phases("", file.agent, file.verifier, file.artifacts, file.environment)
     for number, step in enumerate(file.steps or ()):
-        yield from _not_yet_of_phases(f"steps[{number}].", step.verifier, step.artifacts)
+        place = f"steps[{number}]."
+        yield from _not_yet_of_phases(place, step.agent, step.verifier, step.artifacts, file.environment)
+    users = {part.agent.user for part in parts_of(task)}
+    if len(users) > 1:
+        yield Problem(SETTINGS, "steps", "steps whose agents are different users cannot be run yet")
     if file.environment.gpus:
         yield Problem(SETTINGS, "environment.gpus", "GPUs cannot be given to containers yet")
-    if file.environment.mcp_servers:
-        yield Problem(SETTINGS, "environment.mcp_servers", "MCP servers of a task cannot be used yet")
-    if file.environment.skills_dir:
-        yield Problem(SETTINGS, "environment.skills_dir", "skills cannot be handed on yet")
+    for number, server in enumerate(file.environment.mcp_servers):
+        if reason := problem_of(server):
+            yield Problem(SETTINGS, f"environment.mcp_servers[{number}]", reason)
     for compose in sorted(task.path.rglob(_COMPOSE)):
         place = compose.relative_to(task.path)
         if place.parent.name in {"environment", "tests"}:
             yield Problem(str(place), "", "several containers (Compose) cannot be run yet")
-    for earlier in (task.path / "trajectory.json", *task.path.glob("steps/*/trajectory.json")):
-        if earlier.is_file():
-            yield Problem(str(earlier.relative_to(task.path)), "", "an earlier conversation cannot be handed on yet")
 
 
-def _not_yet_of_phases(place: str, verifier: VerifierTable, artifacts: Sequence[Artifact]) -> Iterator[Problem]:
+def _not_yet_of_phases(
+    place: str,
+    agent: AgentTable,
+    verifier: VerifierTable,
+    artifacts: Sequence[Artifact],
+    environment: EnvironmentTable,
+) -> Iterator[Problem]:
+    for name, phase in (("agent", agent), ("verifier", verifier)):
+        if phase.network_mode not in (None, environment.baseline) or phase.allowed_hosts is not None:
+            yield Problem(SETTINGS, f"{place}{name}.network_mode", "a phase cannot have a network of its own yet")
     if any(hook.service != "main" for hook in verifier.collect):
         yield Problem(SETTINGS, f"{place}verifier.collect", "hooks in other services than main cannot be run yet")
     if any(artifact.service not in (None, "main") for artifact in artifacts):

@@ -13,6 +13,8 @@ SETTINGS = "task.toml"
 INSTRUCTION = "instruction.md"
 TEST_ENTRY = "test.sh"
 SOLUTION_ENTRY = "solve.sh"
+EARLIER = "trajectory.json"
+"""A conversation in ATIF that an agent goes on from, of a task or of a step."""
 _IMAGE_FILES = ("Dockerfile", "docker-compose.yaml")
 
 
@@ -90,7 +92,7 @@ def read_task(path: Path) -> TaskDirectory:
     except TaskFileError as error:
         raise InvalidTaskError(path, [Problem(SETTINGS, key, reason) for key, reason in error.problems]) from error
     problems = [Problem(SETTINGS, key, reason) for key, reason in unsupported(file)]
-    problems += [*_lacking(path, file), *_escaping(path)]
+    problems += [*_lacking(path, file), *_escaping(path), *_unreadable_earlier(path, file)]
     if problems:
         raise InvalidTaskError(path, problems)
     return TaskDirectory(path, file, [Problem(SETTINGS, key, "this key is not known") for key in unknown_keys(file)])
@@ -152,6 +154,19 @@ def _unreadable(path: Path, file: Path) -> Iterator[Problem]:
     else:
         if not without_canary(text).strip():
             yield Problem(str(file), "", "it is empty, so the agent would be told nothing")
+
+
+def _unreadable_earlier(path: Path, file: TaskFile) -> Iterator[Problem]:
+    from evals.atif.earlier import EarlierConversationError, read_earlier
+
+    if file.steps and (path / EARLIER).is_file():
+        yield Problem(EARLIER, "", "a task of several steps has one in the folder of a step, before which it was held")
+    for folder in [Path("steps", step.name) for step in file.steps or ()] or [Path()]:
+        if (path / folder / EARLIER).is_file():
+            try:
+                read_earlier(path / folder / EARLIER)
+            except (EarlierConversationError, OSError) as error:
+                yield Problem(str(folder / EARLIER), "", str(error))
 
 
 def _escaping(path: Path) -> Iterator[Problem]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from evals.terminal_bench.changed_programs import LOOK
+from evals.terminal_bench.shipped_files import shipped
 from runners.archives import BrokenArchiveError, Owner, pack, unpack
 from runners.shell import STDERR
 from tools.sandbox import SandboxError
@@ -50,8 +51,10 @@ class ScriptChannel(Protocol):
 class VerifierCall:
     """How a task's tests are called."""
 
+    task: Path
+    """The task's folder."""
     folders: Sequence[Path]
-    """What becomes /tests; later ones lie over earlier ones."""
+    """Those in it that become /tests; later ones lie over earlier ones."""
     directory: str
     environment: Mapping[str, str]
     timeout: float
@@ -78,7 +81,7 @@ class VerifierAnswer:
 async def run_verifier(channel: ScriptChannel, call: VerifierCall, files: Path) -> VerifierAnswer:
     """Run tests, and leave in `files` what they wrote into /logs/verifier. Raises SandboxError where none can run."""
     mark = secrets.token_hex(16)
-    with _archives(call.folders) as archives, tempfile.TemporaryFile() as kept:
+    with _archives(call) as archives, tempfile.TemporaryFile() as kept:
         hearing = _Hearing(channel, mark, kept)
         sizes = [archive.seek(0, 2) for archive in archives]
         await _begin(channel, hearing, _script(call, mark, sizes), archives)
@@ -205,14 +208,15 @@ def _as_user(user: str, *, in_room: bool) -> str:
 
 
 @contextmanager
-def _archives(folders: Sequence[Path]) -> Generator[list[IO[bytes]]]:
+def _archives(call: VerifierCall) -> Generator[list[IO[bytes]]]:
     archives: list[IO[bytes]] = []
     try:
-        for folder in folders:
+        for folder in call.folders:
             archive = tempfile.TemporaryFile()  # noqa: SIM115 - closed below
             archives.append(archive)
-            for piece in pack(folder, ("tests",), Owner(0, 0)):
-                archive.write(piece)
+            with shipped(folder, call.task) as files:
+                for piece in pack(files, ("tests",), Owner(0, 0)):
+                    archive.write(piece)
         yield archives
     finally:
         for archive in archives:

@@ -144,7 +144,9 @@ def test_outcomes_of_steps_add_up() -> None:
     ("text", "key"),
     [
         ("[environment]\ngpus = 1\n", "environment.gpus"),
+        ("[agent]\nnetwork_mode = 'no-network'\n", "agent.network_mode"),
         ("[verifier.env]\nKEY = '${GONE}'\n", "verifier.env"),
+        ("[[steps]]\nname = 'one'\nagent = {user = 'a'}\n[[steps]]\nname = 'two'\n", "steps"),
         ("[[steps]]\nname = 'one'\nverifier = {env = {KEY = '${GONE}'}}\n", "steps[0].verifier.env"),
     ],
 )

@@ -139,7 +139,7 @@ def terminal_bench(
         secrets=options.secrets(asked),
     )
     obtained = _obtained(dataset)
-    selected = _selected(obtained, tasks, skip_invalid=skip_invalid)
+    selected = _selected(obtained, tasks, setup.agent, skip_invalid=skip_invalid)
     opened = _command(command_options.open(command, setup, asked.backend)) if command else _agent(setup)
     directory = options.runs_directory(runs)
     run_id, result = asyncio.run(run_tasks(obtained, selected, setup, opened, directory, run_settings))
@@ -170,7 +170,7 @@ def _obtained(dataset: str) -> "ObtainedTasks":
         raise typer.BadParameter(str(error), param_hint="--dataset") from error
 
 
-def _selected(obtained: "ObtainedTasks", names: str, *, skip_invalid: bool) -> "list[TaskDirectory]":
+def _selected(obtained: "ObtainedTasks", names: str, agent: str, *, skip_invalid: bool) -> "list[TaskDirectory]":
     """The tasks that were asked for. Exits with the reasons, where some cannot be run and nobody said to skip them."""
     from evals.terminal_bench.runnable import obstacles
 
@@ -183,7 +183,7 @@ def _selected(obtained: "ObtainedTasks", names: str, *, skip_invalid: bool) -> "
     asked = [task for task in found.tasks if is_asked(task.name) or is_asked(task.path.name)]
     reasons = [f"{error.path.name}: {problem}" for error in found.invalid for problem in error.problems
                if is_asked(error.path.name)]  # fmt: skip
-    in_the_way = {task.name: obstacles(task, os.environ) for task in asked}
+    in_the_way = {task.name: obstacles(task, os.environ, agent) for task in asked}
     reasons += [f"{name}: {problem}" for name, problems in in_the_way.items() for problem in problems]
     selected = [task for task in asked if not in_the_way[task.name]]
     for reason in reasons:

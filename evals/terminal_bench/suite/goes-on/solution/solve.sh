@@ -1,0 +1,2 @@
+#!/bin/bash
+[ -e /solution/notes.txt ] || echo plover >/app/word.txt

@@ -1,0 +1,2 @@
+#!/bin/bash
+echo R26/0017 >/app/number.txt
