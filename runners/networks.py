@@ -49,8 +49,10 @@ class SandboxNetwork:
     @property
     def environment(self) -> Mapping[str, str]:
         """The variables by which programs find the proxy, in both spellings that there are, and no resolver."""
-        if self.proxy is None:
+        if self.options.network != "allowlist":
             return {}
+        if self.proxy is None:
+            return SHORT_WAIT
         variables = {"http_proxy": self.proxy.url, "https_proxy": self.proxy.url, "no_proxy": _DIRECT}
         return {**variables, **{name.upper(): value for name, value in variables.items()}, **SHORT_WAIT}
 
