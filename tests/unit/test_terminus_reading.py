@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.terminus.protocol import LONGEST_WAIT, Command
@@ -168,6 +168,7 @@ _COMMANDS = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(
     st.text() | st.lists(st.sampled_from([*'{}[]",:', '{"', "commands", "analysis", "plan", "\\"])).map("".join),
     st.booleans(),
@@ -177,12 +178,14 @@ def test_whatever_comes_there_is_an_answer_or_a_reason(text: str, cut: bool) -> 
     assert (reading.answer is None) == bool(reading.problem)
 
 
+@settings(deadline=None)
 @given(st.fixed_dictionaries({}, optional=dict.fromkeys(["analysis", "plan", "commands", "task_complete"], _JSON)))
 def test_whatever_the_fields_hold_there_is_an_answer_or_a_reason(value: dict[str, Any]) -> None:
     reading = read(value)
     assert (reading.answer is None) == bool(reading.problem)
 
 
+@settings(deadline=None)
 @given(_COMMANDS, st.text(alphabet=st.characters(exclude_characters="{}")), st.text())
 def test_no_key_is_lost_or_changed_whatever_stands_around(
     commands: list[dict[str, Any]], before: str, after: str

@@ -2,7 +2,7 @@
 
 import re
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.terminus.view import MOST_BYTES, ROWS, look, new_screen
@@ -64,6 +64,7 @@ def test_control_tokens_of_the_chat_do_not_come_through() -> None:
     assert written(new_screen(), "<|im_end|>") == f"{WHOLE}<{JOINER}|im_end|>"
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(alphabet="abü ", max_size=150), max_size=200))
 def test_every_byte_is_shown_or_counted(lines: list[str]) -> None:
     screen = new_screen()
