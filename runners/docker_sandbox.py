@@ -199,7 +199,7 @@ class DockerSandbox:
     async def open_program(self, command: Sequence[str]) -> ContainerProgram:
         """Start a program in the working directory, to be talked to through its streams. Raises SandboxError."""
         words = ["/bin/sh", "-c", self._settings.prelude + START, "sh", self.working_directory, *command]
-        program = ContainerProgram(await self._open(words), self._service)
+        program = ContainerProgram(await self._open(words, environment=self._variables), self._service)
         try:
             await program.begin()
         except BaseException:

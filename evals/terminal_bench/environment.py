@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from evals.terminal_bench.task_file import EnvironmentTable, Healthcheck, User
+from evals.terminal_bench.task_file import AgentTable, EnvironmentTable, Healthcheck, NetworkMode, User, VerifierTable
 from evals.terminal_bench.variables import filled
 from evals.trial import SCRATCH
 from runners.command_environment import NON_INTERACTIVE
 from runners.container import ContainerSettings
 from runners.docker_engine import in_thread
 from runners.docker_sandbox import DockerSandbox
+from runners.network_switch import engine_resolvers
 from runners.networks import SandboxNetwork, open_network
 from runners.sandbox_options import PROCESSES, NetworkKind, SandboxOptions
 from tools.sandbox import Sandbox, SandboxError
@@ -40,15 +41,28 @@ class TaskLimits:
         """For a manifest."""
         return dict(vars(self))
 
-    def options(self, environment: EnvironmentTable) -> SandboxOptions:
-        """What holds for a task's container. Raises SandboxOptionError."""
+    def options(self, environment: EnvironmentTable, phase: AgentTable | VerifierTable | None = None) -> SandboxOptions:
+        """What holds for a task's container, in a phase of its own. Raises SandboxOptionError."""
+        mode, hosts = network_in(environment, phase)
         return SandboxOptions.parse(
-            _NETWORKS[environment.baseline],
-            environment.allowed_hosts or (),
+            _NETWORKS[mode],
+            hosts,
             cpus=self.cpus or environment.cpus,
             memory=self.memory or (f"{environment.memory_mb}m" if environment.memory_mb else None),
             processes=self.processes,
         )
+
+
+def network_in(
+    environment: EnvironmentTable, phase: AgentTable | VerifierTable | None = None
+) -> tuple[NetworkMode, tuple[str, ...]]:
+    """The network of a phase, and the hosts on its list; a list without hosts lets nobody reach anything."""
+    mode, hosts = environment.baseline, environment.allowed_hosts
+    if phase and phase.network_mode:
+        mode, hosts = phase.network_mode, hosts if phase.allowed_hosts is None else phase.allowed_hosts
+    if mode != "allowlist":
+        return mode, ()
+    return (mode, tuple(hosts)) if hosts else ("no-network", ())
 
 
 @dataclass
@@ -60,20 +74,27 @@ class Networks:
     stack: AsyncExitStack
     opened: list[SandboxNetwork] = field(default_factory=list[SandboxNetwork])
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _resolvers: tuple[str, ...] = ()
 
-    async def of(self, options: SandboxOptions) -> SandboxNetwork:
-        """The network of a container with these options. Raises SandboxError, SandboxOptionError."""
+    async def of(self, options: SandboxOptions, *, ours: bool = False) -> SandboxNetwork:
+        """The network of a container with these options; `ours` as `open_network` has it.
+
+        Raises SandboxError, SandboxOptionError.
+        """
         async with self._lock:
             for network in self.opened:
-                if network.options == options:
+                if network.options == options and (network.is_ours or not (ours and network.has_way_out)):
                     return network
-            network = await self.stack.enter_async_context(open_network(self.client, options, run=self.run))
+            opening = open_network(self.client, options, run=self.run, ours=ours)
+            network = await self.stack.enter_async_context(opening)
             self.opened.append(network)
             return network
 
-    def named(self, name: str) -> SandboxNetwork:
-        """The one that the engine knows by this name."""
-        return next(network for network in self.opened if network.name == name)
+    async def resolvers(self, image: str) -> tuple[str, ...]:
+        """The name servers for containers that change networks. `image`: any that is here. Raises SandboxError."""
+        async with self._lock:
+            self._resolvers = self._resolvers or await engine_resolvers(self.client, image)
+            return self._resolvers
 
 
 @dataclass(frozen=True)
@@ -89,16 +110,15 @@ class TaskContainers:
     relayed: bool = False
     """Whether the agent runs in the container, and asks its model through a relay: then no network means that alone."""
 
-    async def settings(
+    async def plain_settings(
         self, table: EnvironmentTable, image: str, trial: str, *, user: User | None, unattended: bool
     ) -> ContainerSettings:
-        """The settings of a container. `unattended`: an agent's, whose programs are told that nobody is there.
+        """The settings of a container, but for its network and limits.
 
-        Raises SandboxError, SandboxOptionError.
+        `unattended`: an agent's, whose programs are told that nobody is there. Raises SandboxError and
+        MissingVariableError.
         """
-        options = self.limits.options(table)
-        network = await self.networks.of(options.with_host() if self.relayed and unattended else options)
-        settings = ContainerSettings(
+        return ContainerSettings(
             image=image,
             directory=table.workdir or await _working_directory(self.client, image),
             environment={**(NON_INTERACTIVE if unattended else {}), **self.environment(table)},
@@ -109,19 +129,14 @@ class TaskContainers:
             rights="usual",
             volumes=("/logs", "/tests"),
         )
-        return network.container(settings)
 
     def environment(self, table: EnvironmentTable) -> dict[str, str]:
         """What a task sets for every process of a container. Raises MissingVariableError."""
         return filled(table.env, self.variables, "[environment].env")
 
-    async def environment_of_tests(self, table: EnvironmentTable) -> dict[str, str]:
-        """What tests find set in a room of the agent's container: that, and the way to the network's proxy.
-
-        Raises SandboxError, SandboxOptionError, MissingVariableError.
-        """
-        network = await self.networks.of(self.limits.options(table))
-        return {**self.environment(table), **network.environment}
+    def for_agents(self, options: SandboxOptions) -> SandboxOptions:
+        """What holds while an agent works in a container for which a task has these."""
+        return options.with_host() if self.relayed else options
 
 
 async def _working_directory(client: "DockerClient", image: str) -> str:

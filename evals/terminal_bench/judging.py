@@ -20,6 +20,7 @@ from evals.terminal_bench.part import Part, together
 from evals.terminal_bench.reward import NoRewardError, Rewards, read_rewards, single
 from evals.terminal_bench.snapshot import snapshot
 from evals.terminal_bench.task_directory import TaskDirectory
+from evals.terminal_bench.trial_container import TrialContainer
 from evals.terminal_bench.variables import filled
 from evals.terminal_bench.verifier_failures import setup_failure
 from evals.terminal_bench.verifier_place import OpenPlace
@@ -48,8 +49,7 @@ class SetupFailedError(Exception):
 class Workplace:
     """The container in which an agent worked, as it left it."""
 
-    sandbox: DockerSandbox
-    settings: ContainerSettings
+    container: TrialContainer
     room: PrivateRoom | None
     no_room: str
     """Why there is no private room."""
@@ -89,6 +89,8 @@ class _Place:
     settings: ContainerSettings
     room: PrivateRoom | None = None
     flags: Sequence[str] = ()
+    variables: Mapping[str, str] = field(default_factory=dict[str, str])
+    """What is set for the tests because of the network."""
     brings_tests: bool = False
 
 
@@ -109,7 +111,7 @@ class Judging:
         async with AsyncExitStack() as stack:
             image, has_lost_room = None, work.room is not None and not await work.room.is_open()
             if part.verifier.mode == "shared" and (QUIESCED in self.verifiers or has_lost_room):
-                image = await stack.enter_async_context(snapshot(self.client, work.sandbox.container_id))
+                image = await stack.enter_async_context(snapshot(self.client, work.container.sandbox.container_id))
             yield Examination(self, task, part, work, image, has_lost_room)
 
 
@@ -145,6 +147,11 @@ class Examination:
         return Finding("no_results", detail, flags=finding.flags)
 
     @property
+    def _settings(self) -> ContainerSettings:
+        """Of a container in which nobody has worked."""
+        return self.work.container.settings_for_tests(self.part)
+
+    @property
     def _timeout(self) -> float:
         return self.part.verifier.timeout_sec * self.judging.containers.limits.timeout_multiplier
 
@@ -158,19 +165,25 @@ class Examination:
             async with self._on_files() as place:
                 yield place if verifier == QUIESCED else dataclasses.replace(place, flags=["room:ended"])
         else:
-            yield _Place(work.sandbox, work.settings, work.room, await self._unprotected())
+            flags, container = await self._unprotected(), work.container
+            try:
+                variables = await container.for_tests(self.part)
+            except SandboxError as error:
+                message = f"the tests cannot have their network: {error}"
+                raise SetupFailedError(message) from error
+            yield _Place(container.sandbox, container.settings, work.room, flags, variables)
 
     async def _unprotected(self) -> list[str]:
         """Flags for a container without a room."""
         if self.work.room:
             return []
-        changed = await changed_programs(self.judging.client, self.work.sandbox.container_id)
+        changed = await changed_programs(self.judging.client, self.work.container.sandbox.container_id)
         return [*changed, f"unprotected: {self.work.no_room}"]
 
     @asynccontextmanager
     async def _on_files(self) -> AsyncGenerator[_Place]:
         assert self.image is not None
-        settings = dataclasses.replace(self.work.settings, image=self.image, profile="")
+        settings = dataclasses.replace(self._settings, image=self.image, profile="")
         sandbox = await DockerSandbox.start(self.judging.client, settings)
         try:
             yield _Place(sandbox, settings)
@@ -183,8 +196,10 @@ class Examination:
         recipe = verifier_image(self.task, verifier, self.part.tests)
         table = verifier.environment or self.task.file.environment
         await self.judging.images.obtain(recipe)
-        containers, trial = self.judging.containers, self.work.settings.trial
-        settings = await containers.settings(table, recipe.name, trial, user=None, unattended=False)
+        containers, trial = self.judging.containers, self.work.container.plain.trial
+        plain = await containers.plain_settings(table, recipe.name, trial, user=None, unattended=False)
+        network = await containers.networks.of(containers.limits.options(table, verifier))
+        settings = network.container(plain)
         sandbox = await DockerSandbox.start(self.judging.client, settings)
         try:
             if table.healthcheck:
@@ -196,10 +211,10 @@ class Examination:
 
     async def _can_be_set_up_afresh(self) -> bool:
         """Whether the tests can be set up in a container in which nobody has worked: then it was the agent's doing."""
-        sandbox = await DockerSandbox.start(self.judging.client, self.work.settings)
+        sandbox = await DockerSandbox.start(self.judging.client, self._settings)
         try:
             with temporary_folder() as folder:
-                await self._run_tests(_Place(sandbox, self.work.settings), folder)
+                await self._run_tests(_Place(sandbox, self._settings), folder)
                 return not setup_failure(folder)
         except SandboxError:
             return False
@@ -212,7 +227,10 @@ class Examination:
             task=self.task.path,
             folders=[] if place.brings_tests else self.part.tests,
             directory=place.settings.directory,
-            environment=filled(verifier.env, self.judging.containers.variables, "[verifier].env"),
+            environment={
+                **filled(verifier.env, self.judging.containers.variables, "[verifier].env"),
+                **place.variables,
+            },
             timeout=self._timeout,
             user="" if verifier.user is None else str(verifier.user),
             in_room=place.room is not None,

@@ -6,7 +6,7 @@ from evals.terminal_bench.artifact import Artifact
 from evals.terminal_bench.mcp_servers import expanded, problem_of
 from evals.terminal_bench.part import parts_of
 from evals.terminal_bench.task_directory import SETTINGS, Problem, TaskDirectory
-from evals.terminal_bench.task_file import AgentTable, EnvironmentTable, VerifierTable
+from evals.terminal_bench.task_file import VerifierTable
 from evals.terminal_bench.variables import MissingVariableError, filled
 
 _COMPOSE = "docker-compose.yaml"
@@ -46,13 +46,9 @@ def _missing(task: TaskDirectory, values: Mapping[str, str]) -> Iterator[Problem
 
 def _not_yet(task: TaskDirectory) -> Iterator[Problem]:
     file = task.file
-    yield from _not_yet_of_phases("", file.agent, file.verifier, file.artifacts, file.environment)
+    yield from _not_yet_of_phases("", file.verifier, file.artifacts)
     for number, step in enumerate(file.steps or ()):
-        place = f"steps[{number}]."
-        yield from _not_yet_of_phases(place, step.agent, step.verifier, step.artifacts, file.environment)
-    users = {part.agent.user for part in parts_of(task)}
-    if len(users) > 1:
-        yield Problem(SETTINGS, "steps", "steps whose agents are different users cannot be run yet")
+        yield from _not_yet_of_phases(f"steps[{number}].", step.verifier, step.artifacts)
     if file.environment.gpus:
         yield Problem(SETTINGS, "environment.gpus", "GPUs cannot be given to containers yet")
     for number, server in enumerate(file.environment.mcp_servers):
@@ -64,16 +60,7 @@ def _not_yet(task: TaskDirectory) -> Iterator[Problem]:
             yield Problem(str(place), "", "several containers (Compose) cannot be run yet")
 
 
-def _not_yet_of_phases(
-    place: str,
-    agent: AgentTable,
-    verifier: VerifierTable,
-    artifacts: Sequence[Artifact],
-    environment: EnvironmentTable,
-) -> Iterator[Problem]:
-    for name, phase in (("agent", agent), ("verifier", verifier)):
-        if phase.network_mode not in (None, environment.baseline) or phase.allowed_hosts is not None:
-            yield Problem(SETTINGS, f"{place}{name}.network_mode", "a phase cannot have a network of its own yet")
+def _not_yet_of_phases(place: str, verifier: VerifierTable, artifacts: Sequence[Artifact]) -> Iterator[Problem]:
     if any(hook.service != "main" for hook in verifier.collect):
         yield Problem(SETTINGS, f"{place}verifier.collect", "hooks in other services than main cannot be run yet")
     if any(artifact.service not in (None, "main") for artifact in artifacts):

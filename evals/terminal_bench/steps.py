@@ -25,6 +25,7 @@ from evals.terminal_bench.skills import with_skills
 from evals.terminal_bench.survivors import survivors
 from evals.terminal_bench.task_directory import TaskDirectory
 from evals.terminal_bench.task_file import CollectHook
+from evals.terminal_bench.trial_container import TrialContainer
 from evals.terminal_bench.variables import filled
 from evals.trial import broken_by_the_agent
 from results.records.events import EndEvent
@@ -32,7 +33,6 @@ from results.records.outcome import Outcome, TimeSplit
 from results.records.usage import Usage
 from results.run_directory import TryDirectory
 from results.trajectory import TrajectoryWriter
-from runners.container import ContainerSettings
 from runners.docker_sandbox import DockerSandbox
 from runners.private_room import PrivateRoom
 from tools.sandbox import SandboxError
@@ -80,8 +80,7 @@ class Steps:
     secrets: frozenset[str]
     task: TaskDirectory
     directory: TryDirectory
-    sandbox: DockerSandbox
-    settings: ContainerSettings
+    container: TrialContainer
 
     async def carry_out(self, parts: Sequence[tuple[Part, PrivateRoom | str]], listener: Listener) -> "StepsDone":
         """Let the agent work on each, as far as the gates let it. Raises SandboxError."""
@@ -92,7 +91,7 @@ class Steps:
             outcomes.append(outcome)
             if outcome.error is not None:
                 break
-            flags += await _run_hooks(self.sandbox, part.verifier.collect)
+            flags += await _run_hooks(await self.container.between(part), part.verifier.collect)
             pending = PartWork(part, await self._left(part, room))
             if part is parts[-1][0]:
                 break
@@ -109,40 +108,40 @@ class Steps:
         outcome = merged(outcomes)
         if outcome.error is not None:
             return StepsDone(outcome)
-        left = tuple(await survivors(self.client, self.sandbox.container_id))
+        left = tuple(await survivors(self.client, self.container.sandbox.container_id))
         return StepsDone(outcome, pending, findings, tuple(flags), left)
 
     async def _work_on(self, part: Part, listener: Listener) -> Outcome:
+        sandbox = await self.container.between(part)
         if part.workdir:
-            await prepare(self.sandbox, part.workdir)
+            await prepare(sandbox, part.workdir)
         if part.healthcheck:
-            await wait_until_healthy(self.sandbox, part.healthcheck)
-        assignment = await self._assignment(part)
+            await wait_until_healthy(sandbox, part.healthcheck)
+        sandbox = await self.container.for_agent(part)
+        assignment = await self._assignment(part, sandbox)
         if not part.name:
-            outcome = await self.agent.work(assignment, self.sandbox, listener)
+            outcome = await self.agent.work(assignment, sandbox, listener)
         else:
-            outcome = await self._recorded(part.name, assignment)
-        if outcome.error == "sandbox" and await self.sandbox.is_broken_inside():
+            outcome = await self._recorded(part.name, assignment, sandbox)
+        if outcome.error == "sandbox" and await sandbox.is_broken_inside():
             return broken_by_the_agent(outcome)
         return outcome
 
-    async def _recorded(self, name: str, assignment: Assignment) -> Outcome:
+    async def _recorded(self, name: str, assignment: Assignment, sandbox: DockerSandbox) -> Outcome:
         """Work on a step, which is a conversation of its own."""
         folder = self.directory.path / "steps" / name
         folder.mkdir(parents=True)
         with TrajectoryWriter(folder / "trajectory.jsonl") as writer:
             listener = Redacting(Recorder(writer), self.secrets)
-            outcome = await self.agent.work(assignment, self.sandbox, listener)
+            outcome = await self.agent.work(assignment, sandbox, listener)
             listener.event(EndEvent(time=time.time(), outcome=outcome))
         return outcome
 
     async def _left(self, part: Part, room: PrivateRoom | str) -> Workplace:
         folder = self._folder(part)
-        collected = await collect(self.sandbox, part.artifacts, folder)
+        collected = await collect(await self.container.between(part), part.artifacts, folder)
         has_room = isinstance(room, PrivateRoom)
-        return Workplace(
-            self.sandbox, self.settings, room if has_room else None, "" if has_room else room, collected, folder
-        )
+        return Workplace(self.container, room if has_room else None, "" if has_room else room, collected, folder)
 
     async def _judge(self, work: PartWork) -> dict[str, Finding]:
         found: dict[str, Finding] = {}
@@ -159,22 +158,22 @@ class Steps:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
-    async def _assignment(self, part: Part) -> Assignment:
+    async def _assignment(self, part: Part, sandbox: DockerSandbox) -> Assignment:
         containers, seconds = self.containers, part.agent.timeout_sec
         environment = self.task.file.environment
         instruction = part.instruction
         if environment.skills_dir:
-            instruction = await with_skills(instruction, environment.skills_dir, self.sandbox)
+            instruction = await with_skills(instruction, environment.skills_dir, sandbox)
         return Assignment(
             instruction=instruction,
-            image=self.settings.image,
+            image=self.container.settings.image,
             seconds=None if seconds is None else seconds * containers.limits.timeout_multiplier,
             task=self.task.path,
             solution=part.solution,
             solution_environment=filled(self.task.file.solution.env, containers.variables, "[solution].env"),
             artifacts=self._folder(part),
-            network=containers.networks.named(self.settings.network),
-            servers=in_container(expanded(environment.mcp_servers, containers.variables), self.sandbox),
+            network=self.container.network_of_agent(part),
+            servers=in_container(expanded(environment.mcp_servers, containers.variables), sandbox),
             earlier=tuple(read_earlier(part.earlier)) if part.earlier else (),
         )
 

@@ -26,6 +26,7 @@ from evals.terminal_bench.part import Part, parts_of
 from evals.terminal_bench.per_test import read_reports
 from evals.terminal_bench.steps import Steps, StepsDone, not_judged_for
 from evals.terminal_bench.task_directory import TaskDirectory
+from evals.terminal_bench.trial_container import TrialContainer
 from evals.terminal_bench.verifier_place import open_room
 from evals.terminal_bench.verifier_run import KEPT_AT
 from evals.trial import (
@@ -43,7 +44,6 @@ from results.records.outcome import Outcome
 from results.records.verdict import Verdict
 from results.run_directory import TrialDirectory, TryDirectory
 from results.trajectory import TrajectoryWriter
-from runners.container import ContainerSettings
 from runners.docker_sandbox import DockerSandbox
 from runners.private_room import PrivateRoom
 from tools.sandbox import SandboxError
@@ -133,24 +133,23 @@ class TerminalBenchFlow:
     ) -> tuple[Outcome, LiveWork]:
         environment, trial = task.file.environment, f"{task.name}/{directory.path.parents[1].name}"
         parts = parts_of(task)
-        settings = await self.containers.settings(
-            environment, agent_image(task).name, trial, user=parts[0].agent.user, unattended=True
-        )
-        sandbox = await DockerSandbox.start(self.client, settings)
+        container = await TrialContainer.start(self.containers, task, parts, agent_image(task).name, trial)
+        sandbox = container.sandbox
         rooms: list[PrivateRoom | str] = []
         try:
             if sandbox.warnings:  # the manifest would state what does not hold
                 raise SandboxError("; ".join(sandbox.warnings))
+            inside = await container.between(parts[0])
             if isinstance(self.agent, CommandTerminalAgent):  # before the room, which looks for changed programs
-                await self.agent.command.install(sandbox, directory.artifacts)
+                await self.agent.command.install(inside, directory.artifacts)
             if task.files_beside_image:
-                await bring(task.files_beside_image, sandbox)
+                await bring(task.files_beside_image, inside)
             for part in parts:
-                rooms.append(await self._room(task, part, settings, sandbox))  # noqa: PERF401 - one at a time is closed
+                rooms.append(await self._room(task, part, container))  # noqa: PERF401 - one at a time is closed
             if environment.healthcheck:
-                await wait_until_healthy(sandbox, environment.healthcheck)
+                await wait_until_healthy(inside, environment.healthcheck)
             steps = Steps(
-                self.client, self.agent, self.containers, self.judging, self.secrets, task, directory, sandbox, settings
+                self.client, self.agent, self.containers, self.judging, self.secrets, task, directory, container
             )
             done = await steps.carry_out(list(zip(parts, rooms, strict=True)), listener)
         except BaseException:
@@ -161,15 +160,13 @@ class TerminalBenchFlow:
             return done.outcome, LiveWork(done.outcome, None, None, 0.0)
         return done.outcome, LiveWork(done.outcome, None, None, 0.0, done.left_running, sandbox, tuple(rooms), done)
 
-    async def _room(
-        self, task: TaskDirectory, part: Part, settings: ContainerSettings, sandbox: DockerSandbox
-    ) -> PrivateRoom | str:
+    async def _room(self, task: TaskDirectory, part: Part, container: TrialContainer) -> PrivateRoom | str:
         room: PrivateRoom | str = "the tests run in a container of their own"
         if part.verifier.mode == "shared":
-            variables = await self.containers.environment_of_tests(task.file.environment)
-            room = await open_room(self.client, settings, sandbox, variables)
+            variables = self.containers.environment(task.file.environment)
+            room = await open_room(self.client, container.settings, container.sandbox, variables)
         if isinstance(room, str):  # else its setup has made them
-            await sandbox.exec(_MAKE_FOLDERS, timeout=_MAKING, user="0")
+            await container.sandbox.exec(_MAKE_FOLDERS, timeout=_MAKING, user="0")
         return room
 
     async def _judge(
