@@ -244,7 +244,8 @@ class TrialLedger:
 
     def _follow(self, said: Said, request: ChatRequest) -> tuple[int, Continuation | None]:
         """The conversation that a request belongs to, with the request written down."""
-        found = closest(((number, one.said) for number, one in self._conversations.items()), said)
+        conversations = ((number, one.said, one.first) for number, one in self._conversations.items())
+        found = closest(conversations, said)
         if found is None:
             number = len(self._conversations) + 1
             self.counts["conversation"] += 1

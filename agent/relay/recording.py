@@ -80,6 +80,8 @@ class RecordedConversation:
     said: Said
     counts: Counter[str]
     """How often each finding came up, for all conversations of a trial."""
+    first: int = field(init=False)
+    """How many messages its first request had."""
     _start: StartEvent = field(init=False)
     _body: Conversation = field(init=False)
     _step: int = 0
@@ -87,6 +89,9 @@ class RecordedConversation:
     _pending: _Pending | None = None
     _failed: str = ""
     """Why the last request was not answered."""
+
+    def __post_init__(self) -> None:
+        self.first = len(self.said.messages)
 
     def begin(self, settings: Mapping[str, Any]) -> None:
         """The first request, with these settings."""

@@ -47,33 +47,43 @@ class Continuation:
     cause: str = ""
 
 
-def continuation(before: Said, now: Said) -> Continuation | None:
-    """How `now` goes on with `before`; None where it is of another conversation."""
+def continuation(before: Said, now: Said, first: int) -> Continuation | None:
+    """How `now` goes on with `before`; None where it is of another conversation.
+
+    `first`: how many messages the first request of that conversation had. Two conversations may begin alike, so that
+    what they share of that says nothing; what was said since then is of one conversation alone.
+    """
     kept = _common(before.encoded, now.encoded)
     whole = kept == len(before.encoded)
     if whole and before.encoded_tools == now.encoded_tools:
         return Continuation("extends" if len(now.encoded) > kept else "repeats", kept)
-    if whole:
-        return Continuation("changes", kept, "tools_changed")
-    if kept > before.opening:
+    if whole:  # the same with other tools, and nothing more, is a question beside it
+        return Continuation("changes", kept, "tools_changed") if len(now.encoded) > kept else None
+    if _is_same_work(before, now, first):
+        return Continuation("changes", kept, "system_changed")
+    since = zip(before.encoded[first:], now.encoded[first:], strict=False)
+    if kept >= first or any(one == other for one, other in since):
         after = now.messages[kept] if kept < len(now.messages) else None
         return Continuation("changes", kept, message_change(dict(before.messages[kept]), after).cause)
-    if _is_same_work(before, now):
-        return Continuation("changes", kept, "system_changed")
     return None
 
 
-def closest(befores: Iterable[tuple[int, Said]], now: Said) -> tuple[int, Continuation] | None:
-    """Which of several conversations, by their numbers, `now` goes on with: the one of which it keeps most."""
-    found = [(number, one) for number, said in befores if (one := continuation(said, now)) is not None]
+def closest(befores: Iterable[tuple[int, Said, int]], now: Said) -> tuple[int, Continuation] | None:
+    """Which of several conversations `now` goes on with: the one of which it keeps most.
+
+    Of each: its number, its last request, and how many messages its first one had.
+    """
+    found = [(number, one) for number, said, first in befores if (one := continuation(said, now, first)) is not None]
     return max(found, key=lambda one: (one[1].relation != "changes", one[1].kept, one[0]), default=None)
 
 
-def _is_same_work(before: Said, now: Said) -> bool:
-    """Whether they go on alike behind what the system says; one message alone may begin two conversations."""
+def _is_same_work(before: Said, now: Said, first: int) -> bool:
+    """Whether they go on alike behind what the system says, and that alone is another."""
+    if before.encoded[: before.opening] == now.encoded[: now.opening]:
+        return False
     work, more = before.encoded[before.opening :], now.encoded[now.opening :]
-    shared = _common(work, more)
-    return shared > 1 or 0 < shared == len(work) < len(more)
+    shared, begun = _common(work, more), first - before.opening
+    return shared > begun or begun <= shared == len(work) < len(more)
 
 
 def _common(left: Sequence[bytes], right: Sequence[bytes]) -> int:

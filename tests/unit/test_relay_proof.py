@@ -163,6 +163,28 @@ async def test_conversations_side_by_side_are_told_apart(tmp_path: Path) -> None
     assert said == "Name this task."
 
 
+@pytest.mark.parametrize("system", [SYSTEM, {"role": "system", "content": "You look things up."}])
+async def test_conversations_may_have_a_preamble_in_common(tmp_path: Path, system: Message) -> None:
+    preamble = [user("Today is Monday."), {"role": "assistant", "content": "Got it."}]
+    async with desk_with(tmp_path, {"content": "unused"}, LOOK, LOOK, DONE) as desk:
+        answer = await turn(desk, [SYSTEM, *preamble, user()])
+        await turn(desk, [system, *preamble, user("Look it up.")])
+        await turn(desk, [SYSTEM, *preamble, user(), answer, *results_for(answer)])
+
+    assert dict(+desk.ledger.counts) == {"conversation": 2, "prefix_kept": 1, "thinking_kept": 1}
+
+
+async def test_a_first_message_that_is_rewritten_breaks_the_prefix(tmp_path: Path) -> None:
+    async with desk_with(tmp_path) as desk:
+        one = await turn(desk, [SYSTEM, user()])
+        work = [one, *results_for(one)]
+        other = await turn(desk, [SYSTEM, user(), *work])
+        await turn(desk, [SYSTEM, user("Do it soon."), *work, other, *results_for(other)])
+
+    assert desk.requests()[-1].cause == "history_edited"
+    assert desk.ledger.counts["conversation"] == 1
+
+
 async def test_the_same_request_again_is_a_turn_that_was_not_taken(tmp_path: Path) -> None:
     async with desk_with(tmp_path) as desk:
         await turn(desk, [user()])
