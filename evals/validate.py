@@ -123,7 +123,7 @@ def reliability_of(task_id: str, gold: list[Judgement], nop: list[Judgement]) ->
     details = dict.fromkeys(one.detail for one in (*gold, *nop) if one.detail)
     return TaskReliability(
         task_id=task_id,
-        reliability=_reliability([one.resolved for one in gold], [one.resolved for one in nop]),
+        reliability=reliability([one.resolved for one in gold], [one.resolved for one in nop]),
         gold_resolved=[one.resolved for one in gold],
         nop_resolved=[one.resolved for one in nop],
         flipping_tests=sorted(ever - always),
@@ -132,7 +132,8 @@ def reliability_of(task_id: str, gold: list[Judgement], nop: list[Judgement]) ->
     )
 
 
-def _reliability(gold: list[bool], nop: list[bool]) -> Reliability:
+def reliability(gold: list[bool], nop: list[bool]) -> Reliability:
+    """What it means which of the attempts were resolved."""
     if len({*gold}) > 1 or len({*nop}) > 1:
         return "flaky"
     if not gold[0]:

@@ -33,6 +33,11 @@ def named_datasets() -> list[NamedDataset]:
     return _Table.model_validate(tomllib.loads(_TABLE.read_text(encoding="utf-8"))).datasets
 
 
+def is_known(text: str) -> bool:
+    """Whether a text is the name and version of one."""
+    return text in (f"{dataset.name}@{dataset.version}" for dataset in named_datasets())
+
+
 def resolve(source: NamedSource) -> GitSource:
     """What a name stands for. Raises TaskSourceError for one that is not known."""
     for dataset in named_datasets():

@@ -56,12 +56,11 @@ def make_manifest(
     revision: str | None = None,
 ) -> Manifest:
     """The manifest of a run on these tasks, which are `revision` of `source`, judged by `verifiers`. Raises OSError."""
-    digests = [f"{task.name} {folder_digest(task.path)}\n" for task in tasks]
     benchmark = BenchmarkDescription(
         name="terminal-bench",
         source=source,
         revision=revision,
-        content_sha256=hashlib.sha256("".join(digests).encode()).hexdigest(),
+        content_sha256=content_sha256(tasks),
         task_ids=[task.name for task in tasks],
     )
     described = agent.model if isinstance(agent, ModelTerminalAgent) else agent
@@ -70,6 +69,12 @@ def make_manifest(
     judged = {name: VERIFIERS[name] for name in verifiers}
     manifest = describe_run(run_id, benchmark, described, attempts, judged, sandbox)
     return agent.in_manifest(manifest) if isinstance(agent, TerminusTerminalAgent) else manifest
+
+
+def content_sha256(tasks: Sequence[TaskDirectory]) -> str:
+    """The hash of tasks, in their order. Raises OSError."""
+    digests = [f"{task.name} {folder_digest(task.path)}\n" for task in tasks]
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 async def carry_out(

@@ -1,8 +1,8 @@
-"""How a person writes where tasks come from: `parse_source` reads it, and looks at no file and no network."""
+"""How a person writes where tasks come from; no network is asked."""
 
 import re
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 GIT = "git+"
 GIT_FORM = "git+URL@COMMIT:PATH"
@@ -81,6 +81,14 @@ def parse_source(text: str) -> Source:
         name, _, version = text.partition("@")
         return NamedSource(name, version)
     return FolderSource(text)
+
+
+def is_task_source(text: str) -> bool:
+    """Whether this can only mean tasks in this format, and no dataset of another benchmark."""
+    from evals.terminal_bench.named_datasets import is_known
+
+    file, mark, _ = text.rpartition("#")
+    return text.startswith(GIT) or (bool(mark) and file.endswith(".json")) or is_known(text) or Path(text).is_dir()
 
 
 def is_whole_commit(text: str) -> bool:

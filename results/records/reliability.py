@@ -23,6 +23,8 @@ class TaskReliability(Record):
     """Tests that passed with gold once and failed another time."""
     failing_tests: list[str] = Field(default_factory=list[str])
     """Tests that never passed with gold."""
+    quiesced: bool | None = None
+    """Whether the verdict without anything running says the same; None where there is no such verdict."""
     detail: str = ""
 
 
@@ -35,7 +37,8 @@ class ValidationConditions(Record):
     content_sha256: str
     """Of the tasks that were looked at, in their order."""
     repeat: int
-    timeout_seconds: float
+    timeout_seconds: float | None
+    """None: each task says what its tests may take."""
     grade_network: str
     verifier: str
 

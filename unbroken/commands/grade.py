@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from evals.swebench.dataset import Dataset
     from evals.swebench.judging import Judging
     from results.records.outcome import Outcome
-    from results.records.reliability import TaskReliability
+    from results.records.reliability import ReliableSet, TaskReliability
     from results.records.verdict import Verdict
     from results.run_directory import RunDirectory, TrialDirectory
 
@@ -111,7 +111,7 @@ def regrade(
 @with_groups
 def validate(
     *,
-    dataset: Annotated[str, typer.Option(help="As for `evals swebench`.")],
+    dataset: Annotated[str, typer.Option(help="As for `evals swebench`, or `evals terminal-bench`.")],
     tasks: TaskSelection,
     output: Annotated[Path, typer.Option(help="The file of what was found; `--tasks` takes its reliable set.")],
     repeat: Annotated[int, typer.Option(min=1, metavar="N", help="How often each is judged.")] = 3,
@@ -125,6 +125,7 @@ def validate(
 
     Exit: 0 all are reliable, 1 some are not, 2 usage, 130 interrupted.
     """
+    from evals.terminal_bench.source_spelling import is_task_source
     from evals.validate import ValidationSettings
     from evals.validate import validate as validate_tasks
     from evals.validation_progress import progress_path
@@ -137,14 +138,40 @@ def validate(
     if output.is_dir() or not output.absolute().parent.is_dir():
         message = f"{output} is a folder, or is in a folder that does not exist"
         raise typer.BadParameter(message, param_hint="--output")
-    selected = tasks.load(dataset, _tell)
-    settings = ValidationSettings(repeat, verifications, containers.judging(selected))
     progress = progress_path(output)
-    found = _carried_out(validate_tasks(selected, settings, progress, _tell_reliability))
+    if is_task_source(dataset):
+        found = _carried_out(_validated_tasks(dataset, tasks, containers, repeat, verifications, progress))
+    else:
+        selected = tasks.load(dataset, _tell)
+        settings = ValidationSettings(repeat, verifications, containers.judging(selected))
+        found = _carried_out(validate_tasks(selected, settings, progress, _tell_reliability))
     write_whole(output, encode(found, indent=2) + b"\n")
     progress.unlink()
     typer.echo(f"{len(found.tasks)} of {len(found.found)} tasks are reliable: {output}")
     raise typer.Exit(DONE if len(found.tasks) == len(found.found) else ERROR)
+
+
+def _validated_tasks(
+    dataset: str,
+    tasks: TaskSelection,
+    containers: VerifierContainerOptions,
+    repeat: int,
+    at_once: int,
+    progress: Path,
+) -> "Coroutine[Any, Any, ReliableSet]":
+    """The validation of tasks in Harbor's format, of which names alone can be asked for."""
+    from dataclasses import replace
+
+    from evals.terminal_bench.validate import TaskValidation, validate
+    from unbroken.commands.terminal_bench import obtained_tasks, selected_tasks
+
+    if replace(tasks, instances="") != TaskSelection() or containers != VerifierContainerOptions():
+        message = "tasks in Harbor's format are chosen by --instances alone, and say themselves how they are judged"
+        raise typer.BadParameter(message)
+    obtained = obtained_tasks(dataset)
+    selected = selected_tasks(obtained, tasks.instances or "*", "gold", skip_invalid=False)
+    validation = TaskValidation(obtained.source, obtained.revision, selected, repeat, at_once)
+    return validate(validation, progress, _tell_reliability, _tell)
 
 
 def _carried_out(work: Coroutine[Any, Any, T]) -> T:
@@ -172,7 +199,8 @@ def _tell_reliability(found: "TaskReliability") -> None:
     tests = [*found.flipping_tests, *found.failing_tests]
     named = f": {', '.join(tests[:_NAMED])}{' …' if len(tests) > _NAMED else ''}" if tests else ""
     why = f" ({found.detail})" if found.detail else ""
-    typer.echo(visible(f"{found.task_id}  {found.reliability.replace('_', ' ')}{named}{why}"))
+    running = "" if found.quiesced is None or found.quiesced else ", judged on what runs"
+    typer.echo(visible(f"{found.task_id}  {found.reliability.replace('_', ' ')}{running}{named}{why}"))
 
 
 def _judging_of(run: "RunDirectory", dataset: "Dataset[Any]", pro_scripts: Path | None) -> "Judging":

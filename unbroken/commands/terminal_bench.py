@@ -138,8 +138,8 @@ def terminal_bench(
         verifiers=tuple(VERIFIERS) if verdicts == "both" else (OFFICIAL,),
         secrets=options.secrets(asked),
     )
-    obtained = _obtained(dataset)
-    selected = _selected(obtained, tasks, setup.agent, skip_invalid=skip_invalid)
+    obtained = obtained_tasks(dataset)
+    selected = selected_tasks(obtained, tasks, setup.agent, skip_invalid=skip_invalid)
     opened = _command(command_options.open(command, setup, asked.backend)) if command else _agent(setup)
     directory = options.runs_directory(runs)
     run_id, result = asyncio.run(run_tasks(obtained, selected, setup, opened, directory, run_settings))
@@ -160,7 +160,8 @@ def _limits(setup: Setup, memory: str | None, timeout_multiplier: float) -> "Tas
     return TaskLimits(setup.settings["cpus"], limit, timeout_multiplier=timeout_multiplier)
 
 
-def _obtained(dataset: str) -> "ObtainedTasks":
+def obtained_tasks(dataset: str) -> "ObtainedTasks":
+    """The tasks of a source. Raises a usage error where they cannot be had."""
     from evals.terminal_bench.dataset_source import obtain
     from evals.terminal_bench.source_spelling import TaskSourceError
 
@@ -170,7 +171,7 @@ def _obtained(dataset: str) -> "ObtainedTasks":
         raise typer.BadParameter(str(error), param_hint="--dataset") from error
 
 
-def _selected(obtained: "ObtainedTasks", names: str, agent: str, *, skip_invalid: bool) -> "list[TaskDirectory]":
+def selected_tasks(obtained: "ObtainedTasks", names: str, agent: str, *, skip_invalid: bool) -> "list[TaskDirectory]":
     """The tasks that were asked for. Exits with the reasons, where some cannot be run and nobody said to skip them."""
     from evals.terminal_bench.runnable import obstacles
 
