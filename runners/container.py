@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from runners.command_environment import NON_INTERACTIVE
 from runners.docker_channel import Streams, take_streams
 from runners.docker_engine import OWNER_LABEL, RUN_LABEL, TRIAL_LABEL, engine_errors
+from runners.gpus import device_requests
 from runners.owner import this_process
 from tools.sandbox import SandboxError
 
@@ -62,6 +63,8 @@ class ContainerSettings:
     shm: str | None = None
     """The size of /dev/shm; the engine's own choice (64m) unless given."""
     processes: int | None = 4096
+    gpus: int = 0
+    """How many of this machine's."""
     environment: Mapping[str, str] = field(default_factory=lambda: dict(NON_INTERACTIVE))
     profile: str = "~/.bashrc"
     """What the persistent shell sources at its start: SWE-bench's images activate their environment there."""
@@ -191,6 +194,8 @@ def _host_settings(settings: ContainerSettings, disk: str | None) -> dict[str, A
         "log_config": {"type": "none"},
         "init": False,
     }
+    if settings.gpus:
+        host["device_requests"] = device_requests(settings.gpus)
     if settings.dns:
         host["dns"] = list(settings.dns)
     if settings.cpus is not None:

@@ -104,6 +104,7 @@ class SandboxNetwork:
             memory=options.memory,
             disk=options.disk,
             processes=options.processes,
+            gpus=options.gpus,
         )
 
 

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from runners.container import ContainerSettings, remove_container
 from runners.docker_channel import ContainerChannel, Streams, connect_to, take_streams
 from runners.docker_engine import OWNER_LABEL, RUN_LABEL, TRIAL_LABEL, engine_errors, in_thread, obtain
+from runners.gpus import device_requests
 from runners.owner import this_process
 from runners.shell import STDERR
 
@@ -142,6 +143,8 @@ def _start(
         "log_config": {"type": "none"},
         "pids_limit": settings.processes,
     }
+    if settings.gpus:  # their nodes are the other container's, and each container has to be let use them
+        host["device_requests"] = device_requests(settings.gpus)
     if settings.cpus is not None:
         host["nano_cpus"] = int(settings.cpus * 1e9)
     if settings.memory is not None:

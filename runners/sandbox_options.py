@@ -42,6 +42,7 @@ class SandboxOptions:
     disk: str | None = None
     """What may be written on top of the image."""
     processes: int | None = PROCESSES
+    gpus: int = 0
 
     @classmethod
     def parse(
@@ -53,6 +54,7 @@ class SandboxOptions:
         memory: str | None = None,
         disk: str | None = None,
         processes: int | None = PROCESSES,
+        gpus: int = 0,
     ) -> "SandboxOptions":
         """Read what was said. Raises SandboxOptionError."""
         for kind in get_args(NetworkKind):
@@ -76,6 +78,7 @@ class SandboxOptions:
             memory=None if memory is None else size(memory, "memory", least=_LEAST_MEMORY),
             disk=None if disk is None else size(disk, "disk"),
             processes=processes,
+            gpus=gpus,
         )
 
     def with_host(self) -> "SandboxOptions":

@@ -2,13 +2,21 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from evals.terminal_bench.task_file import AgentTable, EnvironmentTable, Healthcheck, NetworkMode, User, VerifierTable
+from evals.terminal_bench.task_file import (
+    AgentTable,
+    EnvironmentTable,
+    Healthcheck,
+    NetworkMode,
+    TaskFile,
+    User,
+    VerifierTable,
+)
 from evals.terminal_bench.variables import filled
 from evals.trial import SCRATCH
 from runners.command_environment import NON_INTERACTIVE
@@ -50,7 +58,15 @@ class TaskLimits:
             cpus=self.cpus or environment.cpus,
             memory=self.memory or (f"{environment.memory_mb}m" if environment.memory_mb else None),
             processes=self.processes,
+            gpus=environment.gpus or 0,
         )
+
+    def all_options(self, file: TaskFile) -> Iterator[SandboxOptions]:
+        """What holds in each phase of a task. Raises SandboxOptionError."""
+        yield self.options(file.environment)
+        for part in (file, *(file.steps or ())):
+            yield self.options(file.environment, part.agent)
+            yield self.options(part.verifier.environment or file.environment, part.verifier)
 
 
 def network_in(

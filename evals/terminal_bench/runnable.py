@@ -6,16 +6,25 @@ from evals.terminal_bench.artifact import Artifact
 from evals.terminal_bench.mcp_servers import expanded, problem_of
 from evals.terminal_bench.part import parts_of
 from evals.terminal_bench.task_directory import SETTINGS, Problem, TaskDirectory
-from evals.terminal_bench.task_file import VerifierTable
+from evals.terminal_bench.task_file import VerifierTable, environment_tables
 from evals.terminal_bench.variables import MissingVariableError, filled
 
 _COMPOSE = "docker-compose.yaml"
 _ALONE = ("terminus", "command")
 
 
-def obstacles(task: TaskDirectory, values: Mapping[str, str], agent: str) -> list[Problem]:
-    """Why a valid task cannot be run by that agent with these variables of the environment; empty where it can."""
-    return [*_not_yet(task), *_missing(task, values), *_only_for_tools(task, agent)]
+def obstacles(task: TaskDirectory, values: Mapping[str, str], agent: str, no_gpus: str = "") -> list[Problem]:
+    """Why a valid task cannot be run by that agent with these variables of the environment; empty where it can.
+
+    `no_gpus`: why containers can have none, where that is so.
+    """
+    without = [Problem(SETTINGS, key, f"containers can have no GPUs: {no_gpus}") for key in gpu_keys(task) if no_gpus]
+    return [*_not_yet(task), *_missing(task, values), *_only_for_tools(task, agent), *without]
+
+
+def gpu_keys(task: TaskDirectory) -> list[str]:
+    """Where a task asks for GPUs."""
+    return [f"{name}.gpus" for name, table in environment_tables(task.file).items() if table.gpus]
 
 
 def _only_for_tools(task: TaskDirectory, agent: str) -> Iterator[Problem]:
@@ -49,8 +58,6 @@ def _not_yet(task: TaskDirectory) -> Iterator[Problem]:
     yield from _not_yet_of_phases("", file.verifier, file.artifacts)
     for number, step in enumerate(file.steps or ()):
         yield from _not_yet_of_phases(f"steps[{number}].", step.verifier, step.artifacts)
-    if file.environment.gpus:
-        yield Problem(SETTINGS, "environment.gpus", "GPUs cannot be given to containers yet")
     for number, server in enumerate(file.environment.mcp_servers):
         if reason := problem_of(server):
             yield Problem(SETTINGS, f"environment.mcp_servers[{number}]", reason)

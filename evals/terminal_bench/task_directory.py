@@ -7,7 +7,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from evals.terminal_bench.task_file import TaskFile, TaskFileError, parse_task_file, unknown_keys, unsupported
+from evals.terminal_bench.task_file import (
+    TaskFile,
+    TaskFileError,
+    not_enforced,
+    parse_task_file,
+    unknown_keys,
+    unsupported,
+)
 
 SETTINGS = "task.toml"
 INSTRUCTION = "instruction.md"
@@ -95,7 +102,8 @@ def read_task(path: Path) -> TaskDirectory:
     problems += [*_lacking(path, file), *_escaping(path), *_unreadable_earlier(path, file)]
     if problems:
         raise InvalidTaskError(path, problems)
-    return TaskDirectory(path, file, [Problem(SETTINGS, key, "this key is not known") for key in unknown_keys(file)])
+    told = [(key, "this key is not known") for key in unknown_keys(file)]
+    return TaskDirectory(path, file, [Problem(SETTINGS, *each) for each in (*told, *not_enforced(file))])
 
 
 def without_canary(text: str) -> str:

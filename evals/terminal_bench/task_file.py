@@ -284,16 +284,30 @@ def unknown_keys(file: TaskFile) -> list[str]:
     return sorted(_unknown(file, ""))
 
 
-def unsupported(file: TaskFile) -> list[tuple[str, str]]:
-    """What the task asks for and cannot have here: keys, each with the reason."""
-    found: list[tuple[str, str]] = []
+def environment_tables(file: TaskFile) -> dict[str, EnvironmentTable]:
+    """The tables that describe containers, by their names: the agent's, and those of separate verifiers."""
     tables = {"environment": file.environment, "verifier.environment": file.verifier.environment}
     for number, step in enumerate(file.steps or ()):
         tables[f"steps[{number}].verifier.environment"] = step.verifier.environment
-    for name, table in tables.items():
-        if table and table.os == "windows":
+    return {name: table for name, table in tables.items() if table}
+
+
+def not_enforced(file: TaskFile) -> list[tuple[str, str]]:
+    """What the task asks for that nobody sees to: keys, each with the reason."""
+    return [
+        (f"{name}.gpu_types", "Docker gives whichever GPUs there are: their types are not enforced")
+        for name, table in environment_tables(file).items()
+        if table.gpu_types
+    ]
+
+
+def unsupported(file: TaskFile) -> list[tuple[str, str]]:
+    """What the task asks for and cannot have here: keys, each with the reason."""
+    found: list[tuple[str, str]] = []
+    for name, table in environment_tables(file).items():
+        if table.os == "windows":
             found.append((f"{name}.os", "Windows containers are not supported: containers here are Linux"))
-        if table and table.tpu:
+        if table.tpu:
             found.append((f"{name}.tpu", f"a TPU ({table.tpu.type}) is not supported: Docker cannot give one"))
     return found
 

@@ -143,7 +143,6 @@ def test_outcomes_of_steps_add_up() -> None:
 @pytest.mark.parametrize(
     ("text", "key"),
     [
-        ("[environment]\ngpus = 1\n", "environment.gpus"),
         ("[verifier.env]\nKEY = '${GONE}'\n", "verifier.env"),
         ("[[steps]]\nname = 'one'\nverifier = {env = {KEY = '${GONE}'}}\n", "steps[0].verifier.env"),
     ],

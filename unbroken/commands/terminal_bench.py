@@ -173,7 +173,7 @@ def obtained_tasks(dataset: str) -> "ObtainedTasks":
 
 def selected_tasks(obtained: "ObtainedTasks", names: str, agent: str, *, skip_invalid: bool) -> "list[TaskDirectory]":
     """The tasks that were asked for. Exits with the reasons, where some cannot be run and nobody said to skip them."""
-    from evals.terminal_bench.runnable import obstacles
+    from evals.terminal_bench.runnable import gpu_keys, obstacles
 
     patterns = [pattern.strip() for pattern in names.split(",") if pattern.strip()]
     found = obtained.found
@@ -184,7 +184,8 @@ def selected_tasks(obtained: "ObtainedTasks", names: str, agent: str, *, skip_in
     asked = [task for task in found.tasks if is_asked(task.name) or is_asked(task.path.name)]
     reasons = [f"{error.path.name}: {problem}" for error in found.invalid for problem in error.problems
                if is_asked(error.path.name)]  # fmt: skip
-    in_the_way = {task.name: obstacles(task, os.environ, agent) for task in asked}
+    no_gpus = _why_no_gpus() if any(gpu_keys(task) for task in asked) else ""
+    in_the_way = {task.name: obstacles(task, os.environ, agent, no_gpus) for task in asked}
     reasons += [f"{name}: {problem}" for name, problems in in_the_way.items() for problem in problems]
     selected = [task for task in asked if not in_the_way[task.name]]
     for reason in reasons:
@@ -197,6 +198,14 @@ def selected_tasks(obtained: "ObtainedTasks", names: str, agent: str, *, skip_in
         message = f"no task of {source} that can be run is called {names!r}; `evals tasks check {source}` lists them"
         raise typer.BadParameter(message, param_hint="--tasks")
     return selected
+
+
+def _why_no_gpus() -> str:
+    from runners.docker_engine import connect
+    from runners.gpus import why_no_gpus
+
+    with closing(connect()) as client:
+        return why_no_gpus(client)
 
 
 async def run_tasks(
@@ -216,8 +225,8 @@ async def run_tasks(
     from runners.docker_engine import connect
 
     with closing(await asyncio.to_thread(connect)) as client:
-        for task in tasks:
-            await settings.limits.options(task.file.environment).check(client)
+        for options_of_task in {each for task in tasks for each in settings.limits.all_options(task.file)}:
+            await options_of_task.check(client)
     async with opened as (agent, model):
         doctor = await setup.examine(model)
         settings = replace(settings, doctor=doctor, allow_lost_thinking=setup.allow_lost_thinking)
