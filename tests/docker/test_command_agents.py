@@ -60,11 +60,13 @@ def runs(tmp_path: Path) -> Path:
 @pytest.fixture
 def evaluate(console: Console, runs: Path, tmp_path: Path) -> Callable[..., Done]:
     def run(agent: str, *arguments: str, network: str = "no-network", timeout: float = 60, user: str = "") -> Done:
+        network, _, its_own = network.partition(", then ")
         task = tmp_path / "task"
         (task / "tests").mkdir(parents=True)
         (task / "task.toml").write_text(
             f"[agent]\ntimeout_sec = {timeout}\n"
             + (f'user = "{user}"\n' if user else "")
+            + (f'network_mode = "{its_own}"\n' if its_own else "")
             + "[verifier]\ntimeout_sec = 20\n[environment]\n"
             f'docker_image = "unbroken/base:1"\nworkdir = "/app"\nnetwork_mode = "{network}"\n'
             + ('allowed_hosts = ["allowed.invalid"]\n' if network == "allowlist" else "")
@@ -91,7 +93,7 @@ def only_trial(runs: Path) -> tuple[TryEnd, list[Verdict], Path]:
     return end, trial.verdicts(), last.artifacts
 
 
-@pytest.mark.parametrize("network", ["no-network", "public", "allowlist"])
+@pytest.mark.parametrize("network", ["no-network", "public", "allowlist", "public, then no-network"])
 def test_a_command_earns_its_reward_through_the_relay(
     evaluate: Callable[..., Done],
     runs: Path,
