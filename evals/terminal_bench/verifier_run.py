@@ -29,6 +29,13 @@ _UNPACKING = 300.0
 _AMBIENT = "wake_alarm"
 _PROGRAMS = "programs"
 _ROOT = ("", "root", "0")
+_INTERPRETER = """
+set --
+if command -v bash >/dev/null && ! (IFS= read -r line; case $line in '#!'*) ;; *) exit 1 ;; esac) </tests/test.sh; then
+  set -- bash
+fi
+"""
+"""Tests that name no interpreter are bash's, as by Harbor 0.25.0; sh would take them for its own."""
 
 
 class ScriptChannel(Protocol):
@@ -192,7 +199,7 @@ def _script(call: VerifierCall, mark: str, sizes: Sequence[int]) -> str:
     text = resources.files("evals").joinpath("terminal_bench", "verifier_script.sh").read_text("utf-8")
     variables = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in call.environment.items())
     home = "" if call.user in _ROOT else f"export HOME=$(eval echo ~{shlex.quote(call.user)})\n"
-    start = f"exec {_as_user(call.user, in_room=call.in_room)}/tests/test.sh\n"
+    start = f'{_INTERPRETER}exec {_as_user(call.user, in_room=call.in_room)}"$@" /tests/test.sh\n'
     begin = f"cd -- {shlex.quote(call.directory)} || exit\n{home}{variables}{start}"
     return f"mark={mark}\nsizes='{' '.join(map(str, sizes))}'\n{LOOK}begin() {{\n{begin}}}\n{text}"
 

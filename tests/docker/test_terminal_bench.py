@@ -29,6 +29,7 @@ __all__ = ["only_sh_image"]
 
 SUITE = Path(__file__).parents[2] / "evals" / "terminal_bench" / "suite"
 TASKS = sorted(path.parent.name for path in SUITE.glob("*/task.toml"))
+SUITE_PATIENCE = 240.0
 ZERO = "#!/bin/bash\nsleep 1\necho 0 >/logs/verifier/reward.txt\nsleep 1\n"
 FORGING = """cat >/tmp/forge.sh <<'FORGE'
 while :; do
@@ -100,6 +101,8 @@ def verdicts(runs: Path) -> dict[str, Verdict]:
 def test_the_suite_is_solved_by_its_solutions(
     evaluate: Callable[..., Done], runs: Path, client: DockerClient, console: Console
 ) -> None:
+    console.patience = SUITE_PATIENCE
+
     done = evaluate(SUITE, "--agent", "gold", "--verdicts", "both")
 
     assert done.code == 0, done
@@ -116,7 +119,9 @@ def test_the_suite_is_solved_by_its_solutions(
     assert not {owner.process_id for owner in owners if owner} & set(console.process_ids)
 
 
-def test_the_suite_is_not_solved_by_nothing(evaluate: Callable[..., Done], runs: Path) -> None:
+def test_the_suite_is_not_solved_by_nothing(evaluate: Callable[..., Done], runs: Path, console: Console) -> None:
+    console.patience = SUITE_PATIENCE
+
     done = evaluate(SUITE, "--agent", "nop")
 
     assert done.code == 0, done
@@ -232,6 +237,22 @@ def test_an_agent_that_was_too_slow_finishes_nothing(
     assert end.outcome.exit == "limit:time"
     assert verdict.reward == 0
     assert verdict.status == "graded"
+
+
+@pytest.mark.parametrize("user", ["root", "nobody"])
+def test_tests_that_name_no_interpreter_are_run_by_bash(
+    evaluate: Callable[..., Done], runs: Path, make_task: Callable[..., Path], user: str
+) -> None:
+    test = f"# a comment first\n[[ $(whoami) == {user} ]] && echo 1 >/logs/verifier/reward.txt\n"
+    task = make_task(test)
+    settings = task / "task.toml"
+    settings.write_text(settings.read_text().replace("[verifier]", f'[verifier]\nuser = "{user}"'))
+
+    done = evaluate(task, "--agent", "nop")
+
+    assert done.code == 0, done
+    _, (verdict,), _ = only_trial(runs)
+    assert verdict.reward == 1, verdict
 
 
 def test_tests_that_take_too_long_are_ended_and_what_they_printed_stays(
