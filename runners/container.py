@@ -5,7 +5,8 @@ attached before the start: an exec would cost a third of what the whole start do
 """
 
 import secrets
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Literal
@@ -79,6 +80,9 @@ class ContainerSettings:
     volumes: tuple[str, ...] = ()
     """Folders that are mounts of their own, which go with the container: nobody inside can remove or move those."""
 
+    entrypoint: tuple[str, ...] = ()
+    """What is started beside our first process and may run as long as the container does, as an image's own would."""
+
     @property
     def prelude(self) -> str:
         """What every command starts with, in sh.
@@ -113,7 +117,7 @@ def start_container(api: "APIClient", settings: ContainerSettings, worker: str) 
             attach = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
             streams = take_streams(api.attach_socket(container, params=attach))  # pyright: ignore[reportUnknownMemberType]
             end_mark = secrets.token_hex(16)
-            streams.connection.sendall(_greeting(worker, end_mark))
+            streams.connection.sendall(_greeting(worker, settings.entrypoint, end_mark))
             _start(api, container, settings.image)
         except BaseException:
             if streams:
@@ -146,9 +150,10 @@ _READ_TEXT = (
 )
 
 
-def _greeting(worker: str, end_mark: str) -> bytes:
+def _greeting(worker: str, entrypoint: Sequence[str], end_mark: str) -> bytes:
     init = resources.files("runners").joinpath("container_init.sh").read_text("utf-8")
-    text = f"worker() {{\n{worker}\n}}\nmark={end_mark}\n{init}\n{_LAST_LINE}\n".encode()
+    variables = f"mark={end_mark}\nentrypoint={shlex.quote(shlex.join(entrypoint))}\n"
+    text = f"worker() {{\n{worker}\n}}\n{variables}{init}\n{_LAST_LINE}\n".encode()
     return _READ_TEXT.format(size=len(text), last=_LAST_LINE).encode() + text
 
 

@@ -31,6 +31,7 @@ from tools.sandbox import Sandbox, SandboxError
 if TYPE_CHECKING:
     from docker import DockerClient
 
+_IDLE = ("sh", "-c", "sleep infinity")
 _NETWORKS: dict[str, NetworkKind] = {"public": "bridge", "no-network": "none", "allowlist": "allowlist"}
 
 
@@ -134,9 +135,11 @@ class TaskContainers:
         `unattended`: an agent's, whose programs are told that nobody is there. Raises SandboxError and
         MissingVariableError.
         """
+        made_for = await image_settings(self.client, image)
         return ContainerSettings(
             image=image,
-            directory=table.workdir or await _working_directory(self.client, image),
+            directory=table.workdir or made_for.directory,
+            entrypoint=made_for.entrypoint,
             environment={**(NON_INTERACTIVE if unattended else {}), **self.environment(table)},
             run=self.run,
             trial=trial,
@@ -155,11 +158,29 @@ class TaskContainers:
         return options.with_host() if self.relayed else options
 
 
-async def _working_directory(client: "DockerClient", image: str) -> str:
-    """Where an image has commands start. Raises SandboxError."""
+@dataclass(frozen=True)
+class ImageSettings:
+    """What an image says about the containers that are made of it."""
+
+    directory: str
+    """Where commands start."""
+    user: str
+    """As USER is written; empty for root."""
+    entrypoint: tuple[str, ...]
+    """What its containers run; none where it only says what is run unless something else is asked for (CMD)."""
+
+
+async def image_settings(client: "DockerClient", image: str) -> ImageSettings:
+    """What an image says. Raises SandboxError.
+
+    The format's containers run `sh -c "sleep infinity"` as CMD, so an image's ENTRYPOINT is what starts its services.
+    """
     api: Any = client.api
     inspected: dict[str, dict[str, Any]] = await in_thread(api.inspect_image, image)
-    return str(inspected["Config"].get("WorkingDir") or "/")
+    said = inspected["Config"]
+    entrypoint: list[str] = said.get("Entrypoint") or []
+    starts = (*entrypoint, *_IDLE) if entrypoint else ()
+    return ImageSettings(said.get("WorkingDir") or "/", said.get("User") or "", starts)
 
 
 async def bring(folder: Path, sandbox: DockerSandbox) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from evals.janitor import Janitor
 from evals.terminal_bench.artifacts import Collected, hand_over
 from evals.terminal_bench.changed_programs import changed_programs, changes_between, flags, names_in
-from evals.terminal_bench.environment import TaskContainers, wait_until_healthy
+from evals.terminal_bench.environment import TaskContainers, image_settings, wait_until_healthy
 from evals.terminal_bench.image import TaskImages, verifier_image
 from evals.terminal_bench.part import Part, together
 from evals.terminal_bench.reward import NoRewardError, Rewards, read_rewards, single
@@ -232,7 +232,7 @@ class Examination:
                 **place.variables,
             },
             timeout=self._timeout,
-            user="" if verifier.user is None else str(verifier.user),
+            user=await self._user(place),
             in_room=place.room is not None,
         )
         if place.room:
@@ -242,6 +242,15 @@ class Examination:
             return await run_verifier(channel, call, files)
         finally:
             await channel.close()
+
+    async def _user(self, place: _Place) -> str:
+        """Who runs the tests: the one whom the task names, else the one whom the image does."""
+        if self.part.verifier.user is not None:
+            return str(self.part.verifier.user)
+        # The image of an agent's files has the user as whom the agent worked.
+        is_separate = self.part.verifier.mode == "separate"
+        image = (place if is_separate else self.work.container).settings.image
+        return (await image_settings(self.judging.client, image)).user
 
 
 def _changed_programs(place: _Place, answer: VerifierAnswer) -> list[str]:

@@ -86,6 +86,7 @@ class Steps:
         """Let the agent work on each, as far as the gates let it. Raises SandboxError."""
         outcomes, flags, findings = list[Outcome](), list[str](), Findings()
         pending: PartWork | None = None
+        of_image = await self._running() if self.container.settings.entrypoint else []
         for part, room in parts:
             outcome = await self._work_on(part, listener)
             outcomes.append(outcome)
@@ -108,8 +109,11 @@ class Steps:
         outcome = merged(outcomes)
         if outcome.error is not None:
             return StepsDone(outcome)
-        left = tuple(await survivors(self.client, self.container.sandbox.container_id))
-        return StepsDone(outcome, pending, findings, tuple(flags), left)
+        left = Counter(await self._running()) - Counter(of_image)
+        return StepsDone(outcome, pending, findings, tuple(flags), tuple(left.elements()))
+
+    async def _running(self) -> list[str]:
+        return await survivors(self.client, self.container.sandbox.container_id)
 
     async def _work_on(self, part: Part, listener: Listener) -> Outcome:
         sandbox = await self.container.between(part)

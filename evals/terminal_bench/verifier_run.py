@@ -30,12 +30,30 @@ _AMBIENT = "wake_alarm"
 _PROGRAMS = "programs"
 _ROOT = ("", "root", "0")
 _INTERPRETER = """
-set --
+set -- /tests/test.sh
 if command -v bash >/dev/null && ! (IFS= read -r line; case $line in '#!'*) ;; *) exit 1 ;; esac) </tests/test.sh; then
-  set -- bash
+  set -- bash /tests/test.sh
 fi
 """
 """Tests that name no interpreter are bash's, as by Harbor 0.25.0; sh would take them for its own."""
+_BECOME = """
+number=$user main=0 HOME=/ groups=--clear-groups
+while IFS=: read -r name _ id first _ home _ || [ "$name" ]; do
+  if [ "$name" = "$user" ] || [ "$id" = "$user" ]; then
+    number=$id main=$first HOME=${home:-/} groups=--init-groups
+    break
+  fi
+done </etc/passwd
+if [ "$group" ]; then main=$group groups=--clear-groups; fi
+export HOME
+if setpriv --reuid 0 true 2>/dev/null; then
+  set -- setpriv --reuid "$number" --regid "$main" $groups $rights -- "$@"
+else # BusyBox
+  set -- su -s /bin/sh "$user" -c "$*"
+fi
+unset -v number main groups name id first home user group rights
+"""
+"""As the engine reads USER: a name or a number, behind a colon a group; a number that is unknown has the group 0."""
 
 
 class ScriptChannel(Protocol):
@@ -67,7 +85,7 @@ class VerifierCall:
     timeout: float
     """Seconds."""
     user: str = ""
-    """Who runs them; root unless given."""
+    """Who runs them, as an image's USER is written; root unless given."""
     in_room: bool = False
     """Whether they run in a private room, and so keep the right that others need in order to look in."""
 
@@ -198,20 +216,19 @@ class _Hearing:
 def _script(call: VerifierCall, mark: str, sizes: Sequence[int]) -> str:
     text = resources.files("evals").joinpath("terminal_bench", "verifier_script.sh").read_text("utf-8")
     variables = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in call.environment.items())
-    home = "" if call.user in _ROOT else f"export HOME=$(eval echo ~{shlex.quote(call.user)})\n"
-    start = f'{_INTERPRETER}exec {_as_user(call.user, in_room=call.in_room)}"$@" /tests/test.sh\n'
-    begin = f"cd -- {shlex.quote(call.directory)} || exit\n{home}{variables}{start}"
+    begin = f'cd -- {shlex.quote(call.directory)} || exit\n{_INTERPRETER}{_become(call)}{variables}exec "$@"\n'
     return f"mark={mark}\nsizes='{' '.join(map(str, sizes))}'\n{LOOK}begin() {{\n{begin}}}\n{text}"
 
 
-def _as_user(user: str, *, in_room: bool) -> str:
-    """What goes in front of a command, so that it runs as `user`; of a room, with what others need to look at it."""
-    if user in _ROOT:
+def _become(call: VerifierCall) -> str:
+    """What lets the command in the positional parameters run as the one who runs the tests."""
+    user, _, group = call.user.partition(":")
+    if user in _ROOT and group in _ROOT:
         return ""
-    name = shlex.quote(user)
-    groups = '--regid "$(id -g {0})" --init-groups' if not user.isdecimal() else "--regid {0} --clear-groups"
-    rights = f"--inh-caps +{_AMBIENT} --ambient-caps +{_AMBIENT} " if in_room else ""
-    return f"setpriv --reuid {name} {groups.format(name)} {rights}-- "
+    # In a room, with what others need in order to look at it.
+    rights = f"--inh-caps +{_AMBIENT} --ambient-caps +{_AMBIENT}" if call.in_room else ""
+    values = {"user": user, "group": group, "rights": rights}
+    return "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items()) + _BECOME
 
 
 @contextmanager

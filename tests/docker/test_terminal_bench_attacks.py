@@ -4,17 +4,14 @@ The agent is each task's own solution: it is root in its container, as most agen
 """
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from real_things import VENV, Console
+from real_things import Console
+from terminal_bench_desk import Judge, judge_with, only_end, only_verdict
 
-from results.records.outcome import TryEnd
-from results.records.verdict import Verdict
-from results.run_directory import TrialDirectory, list_runs
+from results.run_directory import TrialDirectory
 
-ZERO = "echo 0 >/logs/verifier/reward.txt"
 ENDING_ALL = """cat >/tmp/ending.py <<'PROGRAM'
 import os, signal
 while True:
@@ -30,52 +27,10 @@ RESIZING = """cd /logs/artifacts
 for name in a b c d; do (while :; do truncate -s 200M $name; truncate -s 0 $name; done) & done
 disown -a; sleep 1"""
 
-Trials = dict[str, TrialDirectory]
-Judge = Callable[..., Trials]
-
 
 @pytest.fixture
 def judge(console: Console, tmp_path: Path) -> Judge:
-    """Runs tasks, each given as its solution or as all that is peculiar to it."""
-
-    def run(**tasks: str | dict[str, str]) -> Trials:
-        for name, given in tasks.items():
-            write_task(tmp_path / "tasks" / name, **({"solution": given} if isinstance(given, str) else given))
-        runs = tmp_path / "runs"
-        start = [str(VENV / "bin" / "evals"), "terminal-bench", "--dataset", str(tmp_path / "tasks")]
-        done = console.run([*start, "--runs", str(runs), "--agent", "gold"])
-        assert done.code == 0, done
-        (found,) = list_runs(runs).found
-        return {trial.task_id: trial for trial in found.trials()}
-
-    return run
-
-
-def write_task(
-    folder: Path, *, solution: str, test: str = ZERO, first: str = "", image: str = 'docker_image = "unbroken/base:1"'
-) -> None:
-    for name, text in {
-        "task.toml": f"{first}\n[agent]\ntimeout_sec = 20\n[verifier]\ntimeout_sec = 20\n[environment]\n{image}\n"
-        'network_mode = "no-network"\n',
-        "instruction.md": "Do it.\n",
-        "solution/solve.sh": f"#!/bin/bash\n{solution}\n",
-        "tests/test.sh": f"#!/bin/bash\n{test}\n",
-    }.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text)
-
-
-def only_end(trial: TrialDirectory) -> TryEnd:
-    """How the only try ended: another one would be what the agent wants."""
-    (only,) = trial.tries()
-    end = only.end()
-    assert end is not None
-    return end
-
-
-def only_verdict(trial: TrialDirectory) -> Verdict:
-    (verdict,) = trial.verdicts()
-    return verdict
+    return judge_with(console, tmp_path)
 
 
 def artifacts(trial: TrialDirectory) -> dict[str, tuple[str, str]]:
