@@ -5,7 +5,7 @@ All of it can change a score, so all of it belongs into a run's manifest.
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -98,18 +98,44 @@ class SandboxOptions:
 
     async def check(self, client: "DockerClient") -> None:
         """Raise SandboxOptionError for limits that this engine cannot set, before each container fails of them."""
-        if self.cpus is None and self.disk is None:
+        if self.cpus is None and self.disk is None and self.memory is None:
             return
-        engine: dict[str, Any] = await in_thread(lambda: client.info())  # pyright: ignore[reportUnknownMemberType, reportUnknownLambdaType]
-        processors = int(engine.get("NCPU") or 0)
-        if self.cpus is not None and processors and self.cpus > processors:
-            message = f"{self.cpus:g} processors were asked for, and the Docker engine has {processors}"
+        engine = await in_thread(_information, client)
+        has = Capacity.of(engine)
+        if self.cpus is not None and has.cpus and self.cpus > has.cpus:
+            message = f"{self.cpus:g} processors were asked for, and the Docker engine has {has.cpus}"
             raise SandboxOptionError(message, "cpus")
+        if self.memory is not None and has.memory and size_in_bytes(self.memory, "memory") > has.memory:
+            message = f"{self.memory} of memory were asked for, and the Docker engine has {has.memory / 2**30:.1f}g"
+            raise SandboxOptionError(message, "memory")
         status: dict[str, str] = dict(engine.get("DriverStatus") or ())
         driver, below = str(engine.get("Driver")), status.get("Backing Filesystem")
         if self.disk is not None and driver.startswith("overlay") and below not in (None, "xfs"):
             message = f"this Docker engine cannot limit the disk: {driver} does it on xfs alone, and this is {below}"
             raise SandboxOptionError(message, "disk")
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """What an engine has for all of its containers; 0 where it does not say."""
+
+    cpus: int
+    memory: int
+    """Bytes."""
+
+    @classmethod
+    async def ask(cls, client: "DockerClient") -> "Capacity":
+        """Ask the engine. Raises SandboxError."""
+        return cls.of(await in_thread(_information, client))
+
+    @classmethod
+    def of(cls, engine: Mapping[str, Any]) -> "Capacity":
+        """Read what an engine says of itself."""
+        return cls(int(engine.get("NCPU") or 0), int(engine.get("MemTotal") or 0))
+
+
+def _information(client: "DockerClient") -> dict[str, Any]:
+    return client.info()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
 
 
 def size(text: str, option: str, *, least: int = 1) -> str:

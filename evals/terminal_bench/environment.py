@@ -25,7 +25,7 @@ from runners.docker_engine import in_thread
 from runners.docker_sandbox import DockerSandbox
 from runners.network_switch import engine_resolvers
 from runners.networks import SandboxNetwork, open_network
-from runners.sandbox_options import PROCESSES, NetworkKind, SandboxOptions
+from runners.sandbox_options import PROCESSES, Capacity, NetworkKind, SandboxOptions, size_in_bytes
 from tools.sandbox import Sandbox, SandboxError
 
 if TYPE_CHECKING:
@@ -45,21 +45,26 @@ class TaskLimits:
     processes: int | None = PROCESSES
     timeout_multiplier: float = 1.0
     """Of the times that tasks give to agents and to tests."""
+    clipped_to: Capacity | None = None
+    """What the engine has, where who asks for more gets that; None: whoever asks for more is refused."""
 
     def description(self) -> dict[str, Any]:
         """For a manifest."""
-        return dict(vars(self))
+        return {**vars(self), "clipped_to": vars(self.clipped_to) if self.clipped_to else None}
 
     def options(self, environment: EnvironmentTable, phase: AgentTable | VerifierTable | None = None) -> SandboxOptions:
         """What holds for a task's container, in a phase of its own. Raises SandboxOptionError."""
         mode, hosts = network_in(environment, phase)
+        cpus = self.cpus or environment.cpus
+        memory = self.memory or (f"{environment.memory_mb}m" if environment.memory_mb else None)
+        most = self.clipped_to
+        if most and most.cpus and cpus:
+            cpus = min(cpus, most.cpus)
+        if most and most.memory and memory and size_in_bytes(memory, "memory") > most.memory:
+            memory = str(most.memory)
+        gpus = environment.gpus or 0
         return SandboxOptions.parse(
-            _NETWORKS[mode],
-            hosts,
-            cpus=self.cpus or environment.cpus,
-            memory=self.memory or (f"{environment.memory_mb}m" if environment.memory_mb else None),
-            processes=self.processes,
-            gpus=environment.gpus or 0,
+            _NETWORKS[mode], hosts, cpus=cpus, memory=memory, processes=self.processes, gpus=gpus
         )
 
     def all_options(self, file: TaskFile) -> Iterator[SandboxOptions]:

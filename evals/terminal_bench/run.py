@@ -37,6 +37,8 @@ class TerminalBenchSettings(ExecutionSettings):
     """How a run is carried out; what could change its score is in its manifest as well."""
 
     limits: TaskLimits = field(default_factory=TaskLimits)
+    clip_resources: bool = False
+    """Whether who asks for more than the machine has gets what it has, rather than no run."""
     verifiers: Sequence[str] = (OFFICIAL,)
     secrets: frozenset[str] = frozenset()
     """What is taken out of everything that is recorded."""

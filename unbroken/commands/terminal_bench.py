@@ -88,6 +88,14 @@ def terminal_bench(
     memory: Annotated[
         str | None, option(group=CONTAINERS, metavar="SIZE", help="Memory of each, such as 4g; else as the task says.")
     ] = None,
+    clip_resources: Annotated[
+        bool,
+        option(
+            "--clip-resources",
+            group=CONTAINERS,
+            help="Where more processors or memory are asked for than there are, take what there is, and record both.",
+        ),
+    ] = False,
     timeout_multiplier: Annotated[
         float,
         option(group=VERIFIER, min=0.01, metavar="X", help="Times what tasks give to the agent and to their tests."),
@@ -135,6 +143,7 @@ def terminal_bench(
         verifications,
         tries,
         limits=_limits(setup, memory, timeout_multiplier),
+        clip_resources=clip_resources,
         verifiers=tuple(VERIFIERS) if verdicts == "both" else (OFFICIAL,),
         secrets=options.secrets(asked),
     )
@@ -217,23 +226,18 @@ async def run_tasks(
     settings: "TerminalBenchSettings",
 ) -> "tuple[str, RunResult]":
     """Carry out a run on these tasks, and tell of it; its id, and what came of it. Raises what a backend raises."""
-    import asyncio
     from dataclasses import replace
 
     from evals.terminal_bench.run import carry_out, make_manifest
     from results.run_directory import RunDirectory, new_run_id
-    from runners.docker_engine import connect
 
-    with closing(await asyncio.to_thread(connect)) as client:
-        for options_of_task in {each for task in tasks for each in settings.limits.all_options(task.file)}:
-            await options_of_task.check(client)
+    limits = await _limits_here(tasks, settings)
     async with opened as (agent, model):
         doctor = await setup.examine(model)
-        settings = replace(settings, doctor=doctor, allow_lost_thinking=setup.allow_lost_thinking)
+        settings = replace(settings, limits=limits, doctor=doctor, allow_lost_thinking=setup.allow_lost_thinking)
         run_id = new_run_id(f"terminal-bench-{label(model or agent)}")
-        limits, verifiers = settings.limits, settings.verifiers
         manifest = make_manifest(
-            run_id, obtained.source, tasks, agent, setup.attempts, limits, verifiers, obtained.revision
+            run_id, obtained.source, tasks, agent, setup.attempts, limits, settings.verifiers, obtained.revision
         )
         run = RunDirectory.create(runs, manifest)
         total = len(tasks) * setup.attempts
@@ -242,6 +246,25 @@ async def run_tasks(
         result = await carry_out(run, tasks, agent, settings, Progress(total), tell)
     tell_result(run_id, result, total)
     return run_id, result
+
+
+async def _limits_here(tasks: "Sequence[TaskDirectory]", settings: "TerminalBenchSettings") -> "TaskLimits":
+    """The limits that hold on this machine. Exits with the reasons where it has too little."""
+    import asyncio
+
+    from evals.terminal_bench.resources import TooLittleError, limits_here
+    from runners.docker_engine import connect
+
+    with closing(await asyncio.to_thread(connect)) as client:
+        try:
+            return await limits_here(tasks, settings.limits, client, clip=settings.clip_resources)
+        except TooLittleError as error:
+            for reason in error.reasons:
+                tell(reason)
+            tell(
+                "no run was begun: ask for less, leave tasks out with --tasks, or take what there is: --clip-resources"
+            )
+            raise typer.Exit(INVALID) from error
 
 
 @asynccontextmanager
