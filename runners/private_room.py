@@ -12,7 +12,9 @@ What keeps the agent's processes out, root or not:
 * `/proc/PID/root`, `/proc/PID/fd` and ptrace need every right that the process PID has, or CAP_SYS_PTRACE
   (`ptrace(2)`). The room keeps one right that no other process has, and that is good for nothing: CAP_WAKE_ALARM.
 
-Root can still end it, and can change the programs and libraries that tests use.
+Root can still end it, and can change the programs and libraries that tests use. What runs in the room and becomes
+another user has lost that right at its next program: who can become the same user may follow it in, unless a security
+module (AppArmor) forbids that.
 """
 
 import asyncio

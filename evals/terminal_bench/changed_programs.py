@@ -20,11 +20,16 @@ if TYPE_CHECKING:
 _PROGRAMS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 _STEERING = ("/etc/ld.so.preload", "/etc/profile", "/etc/bash.bashrc")
 LOOK = f"""look() {{
-  /logs/.room/find {" ".join(_PROGRAMS)} -maxdepth 1 ! -type d -printf '%i %C@ %s %p\\n'
   /logs/.room/find {" ".join(_STEERING)} -printf '%i %C@ %s %p\\n'
+  /logs/.room/find {" ".join(_PROGRAMS)} -maxdepth 0 -type l -printf '%i %C@ %s %p/\\n'
+  set --
+  for folder in {" ".join(_PROGRAMS)}; do
+    [ -h "$folder" ] || set -- "$@" "$folder"
+  done
+  /logs/.room/find -L "$@" -maxdepth 1 ! -type d -printf '%i %C@ %s %p\\n'
 }}
 """
-"""In sh: lists them, one a line."""
+"""In sh: lists them, one a line; a link as what it leads to (/etc/alternatives). A folder that is a link ends in /."""
 _USED = frozenset(
     {"apt", "awk", "bash", "cat", "chmod", "curl", "env", "git", "grep", "head", "node", "npm", "pip", "pytest"}
     | {"python", "sed", "sh", "sudo", "tar", "uv", "uvx", "wget"}
@@ -75,7 +80,7 @@ def flags(changes: Iterable[tuple[str, int]], names: Collection[str] = ()) -> li
 
 
 def _is_suspect(path: str, kind: int, names: frozenset[str]) -> bool:
-    if path in _STEERING:
+    if path in _STEERING or path.endswith("/"):  # /bin is a link in most images, and may lead elsewhere now
         return True
     folder, name = str(PurePosixPath(path).parent), PurePosixPath(path).name
     if folder not in _PROGRAMS:

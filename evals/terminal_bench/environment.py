@@ -151,7 +151,7 @@ class TaskContainers:
             user="" if user is None else str(user),
             scratch=SCRATCH,
             rights="usual",
-            volumes=("/logs", "/tests"),
+            volumes=("/logs", "/logs/agent", "/logs/artifacts", "/tests"),
         )
 
     def environment(self, table: EnvironmentTable) -> dict[str, str]:

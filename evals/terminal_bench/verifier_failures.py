@@ -18,8 +18,9 @@ _PATTERNS = {
     "uv could not download": r"^(?:error|  Caused by): .*(?:Failed to (?:fetch|download)|error sending request)",
     "pip could not download": r"^(?:ERROR: Could not install packages due to an OSError|.*NewConnectionError)",
 }
-_RAN = re.compile(r"^=+ .*\b(?:passed|failed|errors?)\b.* in [0-9.]+s", re.MULTILINE)
-"""pytest's last line: then tests have run, whatever went wrong before."""
+_RAN = re.compile(r"^=+ .{0,200}\b(?:passed|failed|errors?)\b.{0,200} in [0-9.]+s", re.MULTILINE)
+"""pytest's last line: then tests have run, whatever went wrong before. Bounded: without an end, a line that an agent
+makes longer costs the square of its length."""
 
 
 def setup_failure(files: Path) -> str:

@@ -12,6 +12,7 @@ from terminal_bench_desk import Judge, judge_with, only_end, only_verdict
 
 from results.run_directory import TrialDirectory
 
+RESULT = "echo $((!$?)) >/logs/verifier/reward.txt"
 ENDING_ALL = """cat >/tmp/ending.py <<'PROGRAM'
 import os, signal
 while True:
@@ -54,3 +55,16 @@ def test_what_keeps_the_work_from_being_collected_is_judged_all_the_same(judge: 
     assert (status, "more than the 4294967296 bytes" in detail) == ("failed", True)
     assert not (trials["huge"].tries()[-1].artifacts / "logs" / "artifacts").exists()
     assert artifacts(trials["in_the_way"])["/logs/artifacts/out/report"][0] == "missing"
+
+
+def test_programs_behind_links_are_flagged_and_folders_of_the_format_stay(judge: Judge) -> None:
+    renewed = "rm -rf /logs/artifacts /logs/agent; mkdir -p /logs/artifacts; echo mine >/logs/artifacts/file"
+    trials = judge(
+        folder="cp -a /usr/bin /opt/other; ln -sfn /opt/other /bin",
+        alternative="cp -a /usr/bin/mawk /opt/mawk; ln -sfn /opt/mawk /etc/alternatives/awk",
+        renewed={"solution": renewed, "test": f"grep -qx mine /logs/artifacts/file; {RESULT}"},
+    )
+
+    assert "programs:/bin/" in only_verdict(trials["folder"]).flags
+    assert "programs:/usr/bin/awk" in only_verdict(trials["alternative"]).flags
+    assert (only_verdict(trials["renewed"]).reward, only_verdict(trials["renewed"]).flags) == (1, [])
