@@ -113,7 +113,7 @@ class TrialContainer:
         """Let the network of the tests hold. Returns what has to be set for them because of it. Raises SandboxError."""
         network = self.networks.verifiers[part.name]
         await self.switch.to(network)
-        return phase_environment(network) if self.networks.change else network.environment
+        return self.switch.environment if self.networks.change else network.environment
 
     def settings_for_tests(self, part: Part) -> ContainerSettings:
         """The settings of another container of this kind, in which the tests alone run."""
