@@ -133,6 +133,7 @@ class StepResult(HarborRecord):
     """One step of a task that has several."""
 
     step_name: str
+    verifier_result: VerifierResult | None = None
 
 
 class HarborTrialResult(HarborRecord):

@@ -24,7 +24,7 @@ from evals.atif.trial_work import TrialWork
 from results.records.events import EndEvent, StartEvent
 from results.records.manifest import Manifest
 from results.records.outcome import ErrorSource, Exit, Outcome, TryEnd
-from results.records.verdict import Verdict
+from results.records.verdict import StepVerdict, Verdict
 from results.run_directory import task_slug
 from results.trajectory import read_trajectory
 
@@ -72,6 +72,7 @@ def trial_result_of(work: TrialWork, jobs: Path, steps: Collection[str]) -> Harb
     started = end.started if end else began
     finished = max(end.ended if end else 0.0, verdict.ended if verdict else 0.0, stopped or 0.0) or None
     backend = manifest.backend
+    judged = {step.name: VerifierResult(rewards=rewards_of(step)) for step in verdict.steps} if verdict else {}
     return HarborTrialResult(
         id=uuid.uuid5(config.job_id, config.trial_name),
         task_name=work.trial.task_id,
@@ -94,11 +95,11 @@ def trial_result_of(work: TrialWork, jobs: Path, steps: Collection[str]) -> Harb
         environment_setup=_timing(started, began) if began else None,
         agent_execution=_timing(began, stopped),
         verifier=_timing(verdict.started, verdict.ended) if verdict else None,
-        step_results=[StepResult(step_name=name) for name in steps] or None,
+        step_results=[StepResult(step_name=name, verifier_result=judged.get(name)) for name in steps] or None,
     )
 
 
-def rewards_of(verdict: Verdict) -> dict[str, float]:
+def rewards_of(verdict: Verdict | StepVerdict) -> dict[str, float]:
     """The numbers of a verdict, by their names."""
     return verdict.rewards or {"reward": verdict.reward}
 

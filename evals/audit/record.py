@@ -6,11 +6,22 @@ from results.run_directory import TryDirectory
 
 
 def audit_try(directory: TryDirectory, repository: str) -> TraceAudit:
-    """Audit what was done in a try at a task on `repository` (`owner/name`), and write it down.
+    """Audit what was done in a try at a task on `repository` (`owner/name`), in all of its steps, and write it down.
 
     Raises DamagedFileError for a trajectory that cannot be read, OSError.
     """
-    audit = audit_trajectory(directory.trajectory_path, repository)
+    audits = [
+        (path.relative_to(directory.path), audit_trajectory(path, repository))
+        for path in (directory.trajectory_path, *sorted(directory.path.glob("steps/*/trajectory.jsonl")))
+    ]
+    audit = audits[0][1].model_copy(
+        update={
+            "calls": sum(one.calls for _, one in audits),
+            "findings": [
+                finding.model_copy(update={"trajectory": str(path)}) for path, one in audits for finding in one.findings
+            ],
+        }
+    )
     directory.write_audit(audit)
     return audit
 

@@ -25,7 +25,7 @@ from evals.terminal_bench.variables import filled
 from evals.terminal_bench.verifier_failures import setup_failure
 from evals.terminal_bench.verifier_place import OpenPlace
 from evals.terminal_bench.verifier_run import VerifierAnswer, VerifierCall, run_verifier
-from results.records.verdict import VerdictStatus
+from results.records.verdict import StepVerdict, VerdictStatus
 from runners.docker_sandbox import ContainerSettings, DockerSandbox
 from runners.owner import temporary_folder
 from runners.private_room import PrivateRoom
@@ -271,6 +271,17 @@ def finding_of(answer: VerifierAnswer, timeout: float, told: Sequence[str]) -> F
         return Finding("graded", ended, read_rewards(answer.rewards), told)
     except NoRewardError as error:
         return Finding("no_results", f"{error}{f'; {ended}' if ended else ''}", flags=told)
+
+
+def step_verdicts(findings: Mapping[str, Finding]) -> list[StepVerdict]:
+    """The findings on the steps of a task, for its verdict; none for a task without steps."""
+    return [
+        StepVerdict(
+            name=name, status=each.status, reward=each.reward, rewards=each.rewards, detail=each.detail,
+            flags=list(each.flags),
+        )
+        for name, each in findings.items() if name
+    ]  # fmt: skip
 
 
 def as_one(findings: Mapping[str, Finding], *, only_last: bool, is_whole: bool) -> Finding:

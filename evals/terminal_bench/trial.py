@@ -21,7 +21,7 @@ from evals.janitor import Janitor
 from evals.terminal_bench.agents import CommandTerminalAgent, TerminalAgent
 from evals.terminal_bench.environment import TaskContainers, bring, wait_until_healthy
 from evals.terminal_bench.image import TaskImages, agent_image
-from evals.terminal_bench.judging import VERIFIERS, Finding, Judging, SetupFailedError, as_one
+from evals.terminal_bench.judging import VERIFIERS, Finding, Judging, SetupFailedError, as_one, step_verdicts
 from evals.terminal_bench.part import Part, parts_of
 from evals.terminal_bench.per_test import read_reports
 from evals.terminal_bench.steps import Steps, StepsDone, not_judged_for
@@ -189,6 +189,7 @@ class TerminalBenchFlow:
                         findings[examination.part.name] = await examination.judge(name, files)
                     finding = as_one(findings, only_last=only_last, is_whole=pending is not None)
                     verdict = _verdict(finding, name, number, directory.number, live, started, files)
+                    verdict = verdict.model_copy(update={"steps": step_verdicts(findings)})
                     trial.append_verdict(verdict)
                     found.append(verdict)
         except (SandboxError, SetupFailedError) as error:

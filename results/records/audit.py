@@ -21,7 +21,9 @@ class Finding(Record):
     severity: Severity
     meaning: str
     line: int
-    """The line of the call in `trajectory.jsonl`, from 1."""
+    """The line of the call in the trajectory, from 1."""
+    trajectory: str = "trajectory.jsonl"
+    """The file, below the try's folder: each step of a task that has several has its own."""
     step: int
     tool: str
     excerpt: str

@@ -18,6 +18,17 @@ class TestGroup(Record):
     failed: list[str] = Field(default_factory=list)
 
 
+class StepVerdict(Record):
+    """What tests said of one step, where a task has several that follow one another."""
+
+    name: str
+    status: VerdictStatus
+    reward: float
+    rewards: dict[str, float] = Field(default_factory=dict[str, float])
+    detail: str = ""
+    flags: list[str] = Field(default_factory=list[str])
+
+
 class Verdict(Record):
     """`verdicts/<n>.json`: appended by grading and regrading, never rewritten."""
 
@@ -33,6 +44,8 @@ class Verdict(Record):
     rewards: dict[str, float] = Field(default_factory=dict[str, float])
     """The numbers behind it, by their names, where a benchmark has such."""
     resolved: bool
+    steps: list[StepVerdict] = Field(default_factory=list[StepVerdict])
+    """The steps that were judged, in their order; empty for a task without any."""
     detail: str = ""
     """A sentence on what stands behind it."""
     flags: list[str] = Field(default_factory=list[str])

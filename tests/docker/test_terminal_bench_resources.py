@@ -37,6 +37,10 @@ def test_more_than_there_is_is_refused_unless_a_person_takes_what_there_is(
     assert (sandbox["cpus"], sandbox["memory"]) == (4096, "900t")
     assert sandbox["clipped_to"] == {"cpus": engine["NCPU"], "memory": engine["MemTotal"]}
 
+    run = only_run(tmp_path / "runs").manifest.run_id
+    again = console.run([str(VENV / "bin" / "evals"), "regrade", run, "--runs", str(tmp_path / "runs")])
+    assert (again.code, "judged in its containers, which are gone" in " ".join(again.err.split())) == (2, True), again
+
 
 def test_a_task_that_asks_for_too_much_is_named(console: Console, tmp_path: Path) -> None:
     task = tmp_path / "large"

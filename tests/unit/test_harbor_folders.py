@@ -19,7 +19,7 @@ from results.records.events import EndEvent, Event, MessageEvent, Received, Resp
 from results.records.manifest import BenchmarkDescription
 from results.records.outcome import ErrorSource, Exit, Outcome, TryEnd
 from results.records.usage import Usage
-from results.records.verdict import Verdict, VerdictStatus
+from results.records.verdict import StepVerdict, Verdict, VerdictStatus
 from results.run_directory import RunDirectory, TrialDirectory, TryDirectory, task_slug
 from results.trajectory import TrajectoryWriter
 from unbroken.commands.evals import application
@@ -177,7 +177,8 @@ def test_the_steps_of_a_task_have_folders_of_their_own_in_their_order(tmp_path: 
     (judged / "reward.txt").write_text("0.5")
     (one.artifacts / "steps/zero/made.txt").write_text("by zero")
     end(trial, one)
-    left = judge(trial, one, 1.0) / "verifier"
+    zero = StepVerdict(name="zero", status="graded", reward=0.5, rewards={"style": 0.5})
+    left = judge(trial, one, 1.0, steps=[zero]) / "verifier"
     left.mkdir()
     (left / "reward.txt").write_text("1")
     export_harbor(run, tmp_path / "jobs")
@@ -192,6 +193,7 @@ def test_the_steps_of_a_task_have_folders_of_their_own_in_their_order(tmp_path: 
     assert (folder / "steps/zero/verifier/reward.txt").read_text() == "0.5"
     result = read(folder / "result.json")
     assert [step["step_name"] for step in result["step_results"]] == ["zero", "after"]
+    assert result["step_results"][0]["verifier_result"] == {"rewards": {"style": 0.5}}
     phase = result["agent_execution"]
     assert (seconds(phase["started_at"]), seconds(phase["finished_at"])) == (20, 130)
     assert files_below(folder / "artifacts") == []

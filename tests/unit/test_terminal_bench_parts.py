@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evals.terminal_bench.judging import Finding, as_one
+from evals.terminal_bench.judging import Finding, as_one, step_verdicts
 from evals.terminal_bench.part import Part, parts_of, together
 from evals.terminal_bench.runnable import obstacles
 from evals.terminal_bench.steps import merged
@@ -117,6 +117,11 @@ def test_findings_on_steps_are_one_with_each_named() -> None:
     assert one.rewards == {"reward": 1.0}
     assert one.detail == "one: 1; two: 0 (the tests did not end within 2 seconds)"
     assert list(one.flags) == ["room:ended"]
+    assert [(step.name, step.status, step.reward, step.flags) for step in step_verdicts(findings)] == [
+        ("one", "graded", 1.0, []),
+        ("two", "timed_out", 0.0, ["room:ended"]),
+    ]
+    assert step_verdicts({"": findings["one"]}) == []
 
 
 def test_who_did_not_come_to_the_last_step_has_not_resolved_the_task() -> None:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evals.audit.calls import read_call
+from evals.audit.record import audit_try
 from evals.audit.rules import RULES
 from evals.audit.shell_text import read_commands
 from evals.audit.trace import audit_events, audit_trajectory
@@ -26,6 +27,7 @@ from results.records.events import (
     ToolResultEvent,
 )
 from results.records.usage import Usage
+from results.run_directory import TryDirectory
 
 PROJECT = "django/django"
 
@@ -328,3 +330,20 @@ def _steps_of_work(text: str) -> int:
 )
 def test_shell_text_is_split_as_bash_does(text: str, words: list[list[str]]) -> None:
     assert [command.words for command in read_commands(text)] == words
+
+
+def test_the_steps_of_a_task_are_audited_with_it(tmp_path: Path) -> None:
+    """Each has a trajectory of its own, and lines are counted in that."""
+    directory = TryDirectory(tmp_path / "1")
+    for name, command in (("", "ls"), ("steps/b", "git log --all"), ("steps/a", "pip download django")):
+        path = directory.path / name / "trajectory.jsonl"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"".join(encode_line(event) for event in (start(), response(1, bash(command)), result(1))))
+
+    audit = audit_try(directory, PROJECT)
+
+    assert audit.calls == 3
+    assert {(finding.trajectory, finding.line) for finding in audit.findings} == {
+        ("steps/a/trajectory.jsonl", 2), ("steps/b/trajectory.jsonl", 2),
+    }  # fmt: skip
+    assert directory.audit() == audit

@@ -100,6 +100,12 @@ def regrade(
     from results.run_directory import find_run
 
     found = find_run(options.runs_directory(runs), run)
+    if found.manifest.benchmark.name == "terminal-bench":
+        message = (
+            f"the work of {found.manifest.run_id} was judged in its containers, which are gone: there are no patches "
+            "that could be judged once more"
+        )
+        raise typer.BadParameter(message, param_hint="RUN")
     loaded = _dataset_of(found, dataset, complete_from)
     judging = _judging_of(found, loaded, pro_scripts)
     rows = {row.instance_id: row for row in loaded.rows}

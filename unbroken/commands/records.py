@@ -39,7 +39,7 @@ def audit(
         of_try = _audit(directory, task_id, again=again)
         flagged += bool(of_try.flags)
         for one in of_try.findings:
-            where = f"{directory.trajectory_path.relative_to(found.path)}:{one.line}"
+            where = f"{(directory.path / one.trajectory).relative_to(found.path)}:{one.line}"
             typer.echo(f"{task_id}  {one.severity}  {one.rule} ({one.success})  {where}  {one_line(one.excerpt)}")
     typer.echo(f"{flagged} tries with a leak or cheating that may have succeeded")
     raise typer.Exit(FLAGGED if flagged else 0)
