@@ -101,7 +101,10 @@ class CommandAgent:
             raise SandboxError(message)
 
     async def run(self, instruction: str, place: CommandPlace, seconds: float | None, listener: Listener) -> Outcome:
-        """Let the command work, and say how it ended. `seconds`: what the task gives it. Raises SandboxError."""
+        """Let the command work, and say how it ended. Raises SandboxError.
+
+        `seconds` is what the task gives; what a person says holds in its place.
+        """
         started = time.monotonic()
         model, sandbox = self.model, place.sandbox
         description = model.backend.description
@@ -109,8 +112,7 @@ class CommandAgent:
             self.name, description, model.backend.dialect, sandbox.working_directory, f"docker:{place.image}"
         )
         budget = Budget(model.limits, model.prices)
-        limits = [limit for limit in (seconds, model.limits.seconds) if limit is not None]
-        deadline = min(limits, default=None)
+        deadline = seconds if model.limits.seconds is None else model.limits.seconds
         address = await self._way_to_relay(place)
         ledger = TrialLedger(self.backend, budget, setting, listener, place.folder, self.secrets)
         with ledger, self.relay.trial(ledger) as token:

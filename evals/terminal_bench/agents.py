@@ -65,7 +65,7 @@ class TerminalAgent(Protocol):
 
 @dataclass(frozen=True)
 class ModelTerminalAgent:
-    """A model in our loop, which has the time that the task gives, or that a person gives, whichever is less."""
+    """A model in our loop, which has the time that a person says, else what the task gives."""
 
     model: ModelAgent
 
@@ -79,7 +79,7 @@ class ModelTerminalAgent:
         prompts = self.model.prompts
         values = {"directory": sandbox.working_directory, "problem_statement": assignment.instruction}
         told = Instructions(prompts.system, fill(prompts.task, values), earlier=assignment.earlier)
-        limits = limits_within(self.model.limits, assignment.seconds)
+        limits = limits_for(self.model.limits, assignment.seconds)
         async with assignment.servers as task:
             model = dataclasses.replace(self.model, limits=limits, mcp=(*self.model.mcp, *task.servers))
             return await model.run(told, sandbox, assignment.image, listener, task.started)
@@ -142,7 +142,9 @@ class IdleAgent:
         return Outcome(exit="submitted")
 
 
-def limits_within(limits: LimitsDescription, seconds: float | None) -> LimitsDescription:
-    """The limits of a person within what the task gives: whichever time is less."""
-    both = [limit for limit in (seconds, limits.seconds) if limit is not None]
-    return limits.model_copy(update={"seconds": min(both, default=None)})
+def limits_for(limits: LimitsDescription, seconds: float | None) -> LimitsDescription:
+    """The limits in which an agent works: the time is what a person says, else what the task gives.
+
+    A published setting may give more time than tasks do (3 hours for Qwen3.6), as `override_timeout_sec` of Harbor.
+    """
+    return limits if limits.seconds is not None else limits.model_copy(update={"seconds": seconds})

@@ -8,7 +8,7 @@ from agent.terminus.agent import NAME, TerminusAgent
 from agent.terminus.prompt import TerminusPrompt
 from evals.agents import ModelAgent
 from evals.swebench.prompt_sets import text_sha256
-from evals.terminal_bench.agents import Assignment, limits_within
+from evals.terminal_bench.agents import Assignment, limits_for
 from results.records.manifest import AgentDescription, Manifest
 from results.records.outcome import Outcome
 from tools.sandbox import Sandbox
@@ -19,7 +19,7 @@ MOST_STEPS = 1_000_000
 
 @dataclass(frozen=True)
 class TerminusTerminalAgent:
-    """A model at a terminal; it has the time that the task gives, or that a person gives, whichever is less."""
+    """A model at a terminal; it has the time that a person says, else what the task gives."""
 
     model: ModelAgent
     """Which model, and what it may spend."""
@@ -28,7 +28,7 @@ class TerminusTerminalAgent:
 
     async def work(self, assignment: Assignment, sandbox: Sandbox, listener: Listener) -> Outcome:
         """Let it work."""
-        budget = Budget(limits_within(self.model.limits, assignment.seconds), self.model.prices)
+        budget = Budget(limits_for(self.model.limits, assignment.seconds), self.model.prices)
         place = f"docker:{assignment.image}"
         agent = TerminusAgent(self.model.backend, sandbox, place, budget, listener, self.prompt)
         return await agent.run(assignment.instruction)

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evals.terminal_bench.agents import limits_for
 from evals.terminal_bench.judging import Finding, as_one, step_verdicts
 from evals.terminal_bench.part import Part, parts_of, together
 from evals.terminal_bench.runnable import obstacles
@@ -13,6 +14,7 @@ from evals.terminal_bench.steps import merged
 from evals.terminal_bench.survivors import command_lines
 from evals.terminal_bench.task_directory import TaskDirectory, read_task
 from evals.terminal_bench.task_file import AgentTable, VerifierTable
+from results.records.manifest import LimitsDescription
 from results.records.outcome import Outcome, TimeSplit
 from results.records.usage import Usage
 
@@ -177,3 +179,10 @@ def test_shells_of_the_harness_are_not_what_an_agent_left() -> None:
     assert line.startswith("nginx: master process")
     assert len(line) == 200
     assert command_lines([["1", "sleep 1"]] * 103)[-1] == "… and 3 more"
+
+
+def test_the_agents_time_is_what_a_person_says_else_what_the_task_gives() -> None:
+    stated, silent = LimitsDescription(seconds=10800), LimitsDescription()
+    assert limits_for(stated, 900.0).seconds == limits_for(stated, None).seconds == 10800
+    assert limits_for(silent, 900.0).seconds == 900
+    assert limits_for(silent, None).seconds is None
