@@ -21,6 +21,8 @@ OLDEST_API = "1.41"
 RUN_LABEL = "unbroken.run"
 TRIAL_LABEL = "unbroken.trial"
 OWNER_LABEL = "unbroken.owner"
+SNAPSHOT_LABEL = "unbroken.snapshot"
+"""On an image that we made of a container for a moment. What a person makes of one has the other labels as well."""
 """Its value is the text of a `runners.owner.Owner`."""
 
 

@@ -1,4 +1,4 @@
-"""Removes what dead runs left behind: processes, containers, networks, volumes, temporary folders.
+"""Removes what dead runs left behind: processes, containers, images of them, networks, volumes, temporary folders.
 
 Everything that the harness makes names its owner from its first moment on (`runners.owner`): by a label on what a
 Docker engine keeps, in the name of a folder, in the environment of a process. What a live owner made is never
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from runners.bridge_firewall import remove_stale_rules
-from runners.docker_engine import OWNER_LABEL, RUN_LABEL, engine_errors
+from runners.docker_engine import OWNER_LABEL, RUN_LABEL, SNAPSHOT_LABEL, engine_errors
 from runners.marked_processes import MARK
 from runners.owner import Owner, owner_of_folder, this_process
 from tools.sandbox import SandboxError
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import psutil
     from docker import DockerClient
 
-Kind = Literal["process", "container", "network", "volume", "folder"]
+Kind = Literal["process", "container", "image", "network", "volume", "folder"]
 
 _PLACES = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - where other runs may have had their temporary folders
 _ROUNDS = 10
@@ -143,6 +143,7 @@ def _sources(client: "DockerClient | None") -> Iterator[tuple[str, Callable[[], 
     if client is not None:
         api = client.api
         yield "containers", lambda: _containers(api)
+        yield "images", lambda: _snapshots(api)
         yield "networks", lambda: _networks(api)
         yield "volumes", lambda: _volumes(api)
     yield "folders", _folders
@@ -151,7 +152,7 @@ def _sources(client: "DockerClient | None") -> Iterator[tuple[str, Callable[[], 
 def _is_to_go(remnant: Remnant, *, all_hosts: bool) -> bool:
     if remnant.owner is None:
         return False
-    in_engine = remnant.kind in ("container", "network", "volume")
+    in_engine = remnant.kind in ("container", "image", "network", "volume")
     return remnant.owner.is_dead or (all_hosts and in_engine and not remnant.owner.is_here)
 
 
@@ -186,6 +187,16 @@ def _containers(api: Any, wanted: _Wanted = _is_not_in_use) -> Iterator[Remnant]
             yield _in_engine("container", name, labels, remove)
 
 
+def _snapshots(api: Any) -> Iterator[Remnant]:
+    """The images that were made of containers for a moment; one that a person gave a name is theirs."""
+    for row in api.images(all=True, filters={"label": SNAPSHOT_LABEL}):
+        labels: dict[str, str] = {OWNER_LABEL: row["Labels"][SNAPSHOT_LABEL]}
+        is_named = any(tag != _NO_TAG for tag in row["RepoTags"] or ())
+        if not is_named and _is_not_in_use(labels):
+            remove = _quietly(lambda identity=row["Id"]: api.remove_image(identity, force=True, noprune=True))
+            yield _in_engine("image", row["Id"].removeprefix("sha256:")[:12], labels, remove)
+
+
 def _networks(api: Any) -> Iterator[Remnant]:
     for row in api.networks(filters=_OURS):
         if _is_not_in_use(row["Labels"]):
@@ -202,10 +213,13 @@ def _volumes(api: Any) -> Iterator[Remnant]:
 
 
 _OURS = {"label": OWNER_LABEL}
+_NO_TAG = "<none>:<none>"
 
 
 def _in_engine(kind: Kind, name: str, labels: Mapping[str, str], remove: Callable[[], None]) -> Remnant:
-    command = {"container": "rm --force --volumes", "network": "network rm", "volume": "volume rm"}[kind]
+    command = {
+        "container": "rm --force --volumes", "image": "rmi --force", "network": "network rm", "volume": "volume rm",
+    }[kind]  # fmt: skip
     owner = Owner.parse(labels[OWNER_LABEL])
     return Remnant(kind, name, f"docker {command} {name}", owner, remove, labels.get(RUN_LABEL, ""))
 

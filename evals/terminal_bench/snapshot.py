@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from runners.docker_engine import OWNER_LABEL, in_thread, obtain
+from runners.docker_engine import OWNER_LABEL, SNAPSHOT_LABEL, in_thread, obtain
 from runners.owner import this_process
 from tools.sandbox import SandboxError
 
@@ -19,8 +19,8 @@ async def snapshot(client: "DockerClient", container: str) -> AsyncGenerator[str
 
     def commit() -> str:
         # Its containers say themselves whose they are; what they would inherit is the agent's container's.
-        owner = f'LABEL "{OWNER_LABEL}"="{this_process()}"'
-        return str(api.commit(container, changes=[owner])["Id"])
+        labels = [f'LABEL "{label}"="{this_process()}"' for label in (OWNER_LABEL, SNAPSHOT_LABEL)]
+        return str(api.commit(container, changes=labels)["Id"])
 
     def remove(image: str) -> None:
         api.remove_image(image, force=True, noprune=True)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from docker import DockerClient
@@ -18,7 +19,7 @@ from real_things import VENV, Console
 
 from evals.demo.task import BASE_IMAGE
 from evals.swebench.dataset import Row
-from runners.docker_engine import OWNER_LABEL, RUN_LABEL
+from runners.docker_engine import OWNER_LABEL, RUN_LABEL, SNAPSHOT_LABEL
 from runners.docker_sandbox import ContainerSettings, DockerSandbox
 from runners.owner import Owner, this_process
 from runners.reaper import Reaping, reap, remove_containers
@@ -145,6 +146,24 @@ def test_container_that_a_person_made_from_ours_is_theirs(client: DockerClient, 
     finally:
         theirs.remove(force=True)
         client.images.remove(image.tags[0])  # pyright: ignore[reportUnknownMemberType]
+
+
+def test_image_that_was_made_of_a_container_for_a_moment_goes_and_a_persons_stays(
+    client: DockerClient, make: Maker, dead: Owner
+) -> None:
+    container = make.container(dead)
+    labels = [f'LABEL "{label}"="{dead}"' for label in (OWNER_LABEL, SNAPSHOT_LABEL)]
+    api: Any = client.api
+    left, theirs = (str(api.commit(container.id, changes=changes)["Id"]) for changes in (labels, labels[:1]))
+    named = str(api.commit(container.id, "test-reaper", secrets.token_hex(4), changes=labels)["Id"])
+    try:
+        reaping = reap(client)
+        assert left.removeprefix("sha256:")[:12] in names(reaping)
+        images = {image["Id"] for image in api.images(all=True)}
+        assert images & {left, theirs, named} == {theirs, named}
+    finally:
+        for image in (theirs, named):
+            api.remove_image(image, force=True)
 
 
 def test_network_that_somebody_else_is_in_is_told(client: DockerClient, make: Maker, dead: Owner) -> None:

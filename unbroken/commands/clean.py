@@ -24,7 +24,7 @@ def clean(
         ),
     ] = False,
 ) -> None:
-    """Remove containers, networks, volumes, temporary folders and processes that dead runs left.
+    """Remove containers, images of them, networks, volumes, folders and processes that dead runs left.
 
     What a live run uses stays, and so does everything that was recorded. Exit: 0, or 1 if something is still there, or
     could not be looked at.
