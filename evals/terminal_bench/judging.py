@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from evals.janitor import Janitor
 from evals.terminal_bench.artifacts import Collected, hand_over
 from evals.terminal_bench.changed_programs import changed_programs, changes_between, flags, names_in
-from evals.terminal_bench.environment import TaskContainers, image_settings, wait_until_healthy
-from evals.terminal_bench.image import TaskImages, verifier_image
+from evals.terminal_bench.environment import TaskContainers, bring, image_settings, wait_until_healthy
+from evals.terminal_bench.image import TaskImages, agent_image, verifier_image
 from evals.terminal_bench.part import Part, together
 from evals.terminal_bench.reward import NoRewardError, Rewards, read_rewards, single
 from evals.terminal_bench.snapshot import snapshot
@@ -202,6 +202,8 @@ class Examination:
         settings = network.container(plain)
         sandbox = await DockerSandbox.start(self.judging.client, settings)
         try:
+            if recipe == agent_image(self.task) and self.task.files_beside_image:
+                await bring(self.task.files_beside_image, sandbox)
             if table.healthcheck:
                 await wait_until_healthy(sandbox, table.healthcheck)
             await hand_over(self.work.collected, self.work.artifacts, sandbox)
@@ -213,6 +215,8 @@ class Examination:
         """Whether the tests can be set up in a container in which nobody has worked: then it was the agent's doing."""
         sandbox = await DockerSandbox.start(self.judging.client, self._settings)
         try:
+            if self.task.files_beside_image:
+                await bring(self.task.files_beside_image, sandbox)
             with temporary_folder() as folder:
                 await self._run_tests(_Place(sandbox, self._settings), folder)
                 return not setup_failure(folder)

@@ -1,6 +1,6 @@
 #!/bin/bash
 mkdir -p /app/data
-echo report >/app/report.txt
+cp /app/word.txt /app/report.txt
 echo 7 >/app/data/number.txt
 echo x >/app/data/scratch.tmp
 echo x >/app/elsewhere.txt
