@@ -13,7 +13,7 @@ import math
 import shlex
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +23,9 @@ from runners.docker_channel import ContainerChannel, connect_to, exit_code, open
 from runners.docker_engine import in_thread, obtain
 from runners.docker_files import ContainerFiles
 from runners.docker_terminal import DockerTerminal
+from runners.exec_answer import ExecAnswer, feed
 from runners.service_shell import SERVICE_COMMAND, ServiceShell, service_environment
-from runners.shell import KILLED, STDERR, PersistentShell, worker_command, worker_environment
+from runners.shell import KILLED, PersistentShell, worker_command, worker_environment
 from tools.output import BoundedOutput
 from tools.sandbox import OUTPUT_LIMIT, CommandResult, OutputListener, SandboxError
 
@@ -160,11 +161,11 @@ class DockerSandbox:
             environment={**self._variables, **(environment or {})},
             user=user,
         )
-        answer = _ExecAnswer(BoundedOutput(output_limit))
+        answer = ExecAnswer(BoundedOutput(output_limit))
         timed_out = False
         try:
             async with asyncio.timeout(timeout):
-                await asyncio.gather(_feed(channel, stdin), answer.read(channel))
+                await asyncio.gather(feed(channel, stdin), answer.read(channel))
         except TimeoutError:
             timed_out = True
             await self._end_exec(channel, answer, started)
@@ -320,7 +321,7 @@ class DockerSandbox:
             message = f"the container has ended ({self.container_id[:12]}), and the command with it"
             raise SandboxError(message)
 
-    async def _end_exec(self, channel: ContainerChannel, answer: "_ExecAnswer", started: float) -> None:
+    async def _end_exec(self, channel: ContainerChannel, answer: "ExecAnswer", started: float) -> None:
         """End what an exec runs, which may not even have told its process id yet."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_KILL_GRACE):
@@ -353,51 +354,3 @@ def _give_folder(folder: str, user: str) -> str:
 def _discard(client: "DockerClient", container: Container) -> None:
     container.streams.connection.close()
     remove_container(client.api, container.id)
-
-
-@dataclass
-class _ExecAnswer:
-    """The output of an exec, and the process id that its wrapper told first, on stderr."""
-
-    output: BoundedOutput
-    control: bytes = b""
-
-    async def read(self, channel: ContainerChannel) -> None:
-        while await self._read_piece(channel):
-            pass
-
-    async def read_process_id(self, channel: ContainerChannel) -> None:
-        while self.process_id is None and await self._read_piece(channel):
-            pass
-
-    async def _read_piece(self, channel: ContainerChannel) -> bool:
-        stream, data = await channel.receive()
-        if stream == STDERR:
-            self.control += data
-        else:
-            self.output.add(data)
-        return bool(data)
-
-    @property
-    def process_id(self) -> int | None:
-        line, end, _ = self.control.partition(b"\n")
-        return int(line) if end and line.isdigit() else None
-
-    def result(self, exit_code: int | None, timed_out: bool, duration: float) -> CommandResult:
-        data, head_length = self.output.finish()
-        return CommandResult(
-            output=data,
-            exit_code=exit_code,
-            duration=duration,
-            timed_out=timed_out,
-            dropped=self.output.dropped,
-            head_length=head_length,
-        )
-
-
-async def _feed(channel: ContainerChannel, data: bytes) -> None:
-    try:
-        await channel.send(data)
-        channel.end_of_input()
-    except ConnectionError:
-        return  # the command did not want all of it
