@@ -7,7 +7,7 @@ attached before the start: an exec would cost a third of what the whole start do
 import secrets
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -93,16 +93,23 @@ class ContainerSettings:
 
 
 @dataclass(frozen=True)
-class Container:
+class RunningContainer:
     """A container that runs."""
 
     id: str
+    warnings: tuple[str, ...] = ()
+    """What the engine did not do as it was told."""
+
+
+@dataclass(frozen=True)
+class Container(RunningContainer):
+    """One whose first process is ours."""
+
+    _: KW_ONLY
     streams: Streams
     """The connection to its first shell worker."""
     end_mark: bytes
     """The line on stderr that says that this worker has ended."""
-    warnings: tuple[str, ...]
-    """What the engine did not do as it was told."""
 
 
 def start_container(api: "APIClient", settings: ContainerSettings, worker: str) -> Container:
@@ -111,20 +118,35 @@ def start_container(api: "APIClient", settings: ContainerSettings, worker: str) 
     Blocking.
     """
     with engine_errors():
-        container, warnings = _create(api, settings)
-        streams: Streams | None = None
+        identity, warnings = _create(api, settings)
+        container: Container | None = None
         try:
-            attach = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
-            streams = take_streams(api.attach_socket(container, params=attach))  # pyright: ignore[reportUnknownMemberType]
-            end_mark = secrets.token_hex(16)
-            streams.connection.sendall(_greeting(worker, settings.entrypoint, end_mark))
-            _start(api, container, settings.image)
+            container = greet(api, identity, worker, settings.entrypoint, warnings)
+            _start(api, identity, settings.image)
         except BaseException:
-            if streams:
-                streams.connection.close()
-            remove_container(api, container)
+            if container:
+                container.streams.connection.close()
+            remove_container(api, identity)
             raise
-    return Container(container, streams, end_mark.encode(), warnings)
+    return container
+
+
+def greet(
+    api: "APIClient", identity: str, worker: str, entrypoint: Sequence[str] = (), warnings: tuple[str, ...] = ()
+) -> Container:
+    """Tell a container that was made, and not started yet, what to run: `worker` (sh), and `entrypoint` beside it.
+
+    Its first process is FIRST_PROCESS, and it has a stdin. Blocking.
+    """
+    attach = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
+    streams = take_streams(api.attach_socket(identity, params=attach))  # pyright: ignore[reportUnknownMemberType]
+    try:
+        end_mark = secrets.token_hex(16)
+        streams.connection.sendall(_greeting(worker, entrypoint, end_mark))
+    except BaseException:
+        streams.connection.close()
+        raise
+    return Container(identity, warnings, streams=streams, end_mark=end_mark.encode())
 
 
 def remove_container(api: "APIClient", container: str) -> None:
@@ -142,7 +164,7 @@ def remove_container(api: "APIClient", container: str) -> None:
 
 # Its text comes over stdin: on the command line, every `ps` would show it. It reads it as a whole where it can; a
 # shell that reads lines does so byte by byte.
-_FIRST_PROCESS = ["/bin/sh", "-c", 'IFS= read -r text; eval "$text"']
+FIRST_PROCESS = ["/bin/sh", "-c", 'IFS= read -r text; eval "$text"']
 _LAST_LINE = "# end"
 _READ_TEXT = (
     'end=$(printf "\\n."); end=${{end%.}}; text=$(head -c {size} 2>/dev/null) || '
@@ -173,7 +195,7 @@ def _create(api: "APIClient", settings: ContainerSettings) -> tuple[str, tuple[s
 def _create_with(api: Any, settings: ContainerSettings, disk: str | None) -> tuple[str, tuple[str, ...]]:
     created: dict[str, Any] = api.create_container(
         settings.image,
-        entrypoint=_FIRST_PROCESS,
+        entrypoint=FIRST_PROCESS,
         command=[],
         stdin_open=True,
         name=f"sandbox-{secrets.token_hex(6)}",

@@ -12,12 +12,13 @@ import itertools
 import math
 import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runners.container import Container, ContainerSettings, remove_container, start_container
+from runners.container import Container, ContainerSettings, RunningContainer, remove_container, start_container
 from runners.container_program import START, ContainerProgram
 from runners.docker_channel import ContainerChannel, connect_to, exit_code, open_exec
 from runners.docker_engine import in_thread, obtain
@@ -59,16 +60,18 @@ class DockerSandbox:
     def __init__(
         self,
         client: "DockerClient",
-        container: Container,
+        container: RunningContainer,
         settings: ContainerSettings,
         channel: ContainerChannel | None,
         *,
         state: str = _STATE,
         variables: Mapping[str, str] | None = None,
+        remove: Callable[[], None] | None = None,
     ) -> None:
         self._client = client
         self._api = client.api
         self._container = container
+        self._remove = remove or partial(remove_container, client.api, container.id)
         self._settings = settings
         self._state = state
         self._variables = dict(variables or {})
@@ -86,16 +89,35 @@ class DockerSandbox:
     @classmethod
     async def start(cls, client: "DockerClient", settings: ContainerSettings) -> "DockerSandbox":
         """Create and start a container. Raises SandboxError."""
-        worker = _shell_worker(settings, _STATE)
+        worker = shell_worker(settings)
         container = await obtain(
             lambda: start_container(client.api, settings, worker), lambda container: _discard(client, container)
         )
         try:
-            channel = await connect_to(ContainerChannel(container.end_mark), container.streams)
+            return await cls.on(client, container, settings)
         except BaseException:
             await asyncio.shield(in_thread(_discard, client, container))
             raise
-        return cls(client, container, settings, channel)
+
+    @classmethod
+    async def on(
+        cls,
+        client: "DockerClient",
+        container: Container,
+        settings: ContainerSettings,
+        remove: Callable[[], None] | None = None,
+    ) -> "DockerSandbox":
+        """The sandbox of a container that others have started, with `shell_worker` as its first.
+
+        `remove`, which blocks, takes more away than the container. Raises SandboxError.
+        """
+        channel = await connect_to(ContainerChannel(container.end_mark), container.streams)
+        return cls(client, container, settings, channel, remove=remove)
+
+    @classmethod
+    def beside(cls, client: "DockerClient", container: str, settings: ContainerSettings) -> "DockerSandbox":
+        """A view of a container that runs something else, and that others remove; `container` is its id."""
+        return cls(client, RunningContainer(container), settings, None)
 
     async def view(self, *, user: str = "", variables: Mapping[str, str] | None = None) -> "DockerSandbox":
         """The container as `user` has it, or its own user, with `variables` set for all that is started there.
@@ -236,7 +258,7 @@ class DockerSandbox:
         if self._views is None:
             await self._close_channels()
             return
-        removal = asyncio.ensure_future(in_thread(remove_container, self._api, self.container_id))
+        removal = asyncio.ensure_future(in_thread(self._remove))
         try:
             for each in (*self._views, self):
                 await each._close_channels()
@@ -340,10 +362,10 @@ def _shell_start(settings: ContainerSettings, state: str) -> str:
     )
 
 
-def _shell_worker(settings: ContainerSettings, state: str) -> str:
-    """What starts a shell worker, in sh, with its environment."""
+def shell_worker(settings: ContainerSettings) -> str:
+    """What starts a container's first shell worker, in sh, with its environment."""
     variables = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in worker_environment().items())
-    return variables + _shell_start(settings, state)
+    return variables + _shell_start(settings, _STATE)
 
 
 def _give_folder(folder: str, user: str) -> str:

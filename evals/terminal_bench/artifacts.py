@@ -2,7 +2,7 @@
 
 import asyncio
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
@@ -41,13 +41,22 @@ class Collected(BaseModel):
 _LIST = TypeAdapter(list[Collected])
 
 
-async def collect(sandbox: DockerSandbox, artifacts: Sequence[Artifact], folder: Path) -> list[Collected]:
-    """Copy artifacts out of a container, and list them in `folder`.
+async def collect(
+    sandbox: DockerSandbox,
+    artifacts: Sequence[Artifact],
+    folder: Path,
+    services: Mapping[str, DockerSandbox] | None = None,
+) -> list[Collected]:
+    """Copy artifacts out of a container, or out of those of other services, and list them in `folder`.
 
     What is not there is listed as missing, and what cannot be copied, by the agent's doing as well, as failed. Raises
     SandboxError where the container or its engine is gone.
     """
-    found = [await _collect(sandbox, artifact, folder) for artifact in (ALWAYS, *artifacts)]
+    others = services or {}
+    found = [
+        await _collect(others.get(artifact.service or "", sandbox), artifact, folder)
+        for artifact in (ALWAYS, *artifacts)
+    ]
     write_whole(folder / MANIFEST, _LIST.dump_json(found, indent=2) + b"\n")
     return found
 
@@ -65,13 +74,13 @@ async def _collect(sandbox: DockerSandbox, artifact: Artifact, folder: Path) -> 
     target = folder / destination
     listed = Collected(
         source=str(source), destination=destination, type="missing", status="missing", exclude=artifact.exclude
-    )
+    ).model_copy(update={"service": artifact.service} if artifact.service else {})
     try:
         await sandbox.download(str(source), target, limit=LIMIT)
     except FileNotFoundError:
         return listed
     except (OSError, SandboxError) as error:
-        if isinstance(error, SandboxError) and not await sandbox.is_running():
+        if isinstance(error, SandboxError) and listed.service == "main" and not await sandbox.is_running():
             raise
         await asyncio.to_thread(_remove, target)
         return listed.model_copy(update={"status": "failed", "detail": str(error)})

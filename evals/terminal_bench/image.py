@@ -2,13 +2,15 @@
 
 import asyncio
 import hashlib
+import json
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evals.images.using import use_image
+from evals.terminal_bench.compose_task import MAIN, NO_IMAGE, Model, compose_file_of, compose_model
 from evals.terminal_bench.digest import folder_digest
 from evals.terminal_bench.task_directory import TaskDirectory
 from evals.terminal_bench.task_file import VerifierTable
@@ -35,11 +37,16 @@ class ImageRecipe:
     """What building it may take."""
     bakes_tests: bool = False
     """It brings the tests along."""
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """Of the engine's build: `dockerfile`, `buildargs`, `target`."""
 
     @classmethod
-    def built(cls, folder: Path, seconds: float, *, bakes_tests: bool = False) -> "ImageRecipe":
+    def built(
+        cls, folder: Path, seconds: float, *, bakes_tests: bool = False, options: Mapping[str, Any] | None = None
+    ) -> "ImageRecipe":
         """One that is named by what it is built from."""
-        return cls(f"{REPOSITORY}:{_recipe_digest(folder)[:32]}", folder, seconds, bakes_tests)
+        digest = _recipe_digest(folder, options or {})
+        return cls(f"{REPOSITORY}:{digest[:32]}", folder, seconds, bakes_tests, options or {})
 
 
 @dataclass
@@ -62,7 +69,7 @@ class TaskImages:
     async def _build(self, recipe: ImageRecipe, folder: Path) -> None:
         try:
             async with asyncio.timeout(recipe.seconds):
-                await in_thread(_build, self.client, recipe.name, folder)
+                await in_thread(_build, self.client, recipe, folder)
         except TimeoutError as error:
             message = f"no image was built from {folder} within {recipe.seconds:g} seconds (build_timeout_sec)"
             raise ImageUnavailableError(message) from error
@@ -70,10 +77,35 @@ class TaskImages:
 
 def agent_image(task: TaskDirectory) -> ImageRecipe:
     """The image of the container in which the agent works."""
+    if compose_file_of(task):
+        return service_images(task)[MAIN]
+    return _of_environment(task)
+
+
+def _of_environment(task: TaskDirectory) -> ImageRecipe:
     environment = task.file.environment
     if environment.docker_image:
         return ImageRecipe(environment.docker_image)
     return ImageRecipe.built(task.path / "environment", environment.build_timeout_sec)
+
+
+def service_images(task: TaskDirectory) -> dict[str, ImageRecipe]:
+    """The images of all containers of a task, by their services; of one container, it is called main."""
+    if compose_file_of(task) is None:
+        return {MAIN: _of_environment(task)}
+    services: Mapping[str, Model] = compose_model(task)["services"]
+    return {name: _of_service(task, service, is_main=name == MAIN) for name, service in services.items()}
+
+
+def _of_service(task: TaskDirectory, service: Model, *, is_main: bool) -> ImageRecipe:
+    environment, image, build = task.file.environment, service.get("image"), service.get("build")
+    if is_main and environment.docker_image:
+        return ImageRecipe(environment.docker_image)
+    if build:
+        options = {"dockerfile": build.get("dockerfile"), "buildargs": build.get("args"), "target": build.get("target")}
+        stated = {key: value for key, value in options.items() if value and value != "Dockerfile"}
+        return ImageRecipe.built(Path(build["context"]), environment.build_timeout_sec, options=stated)
+    return _of_environment(task) if image in (None, NO_IMAGE) else ImageRecipe(image)
 
 
 def verifier_image(task: TaskDirectory, verifier: VerifierTable, tests: Sequence[Path]) -> ImageRecipe:
@@ -88,10 +120,11 @@ def verifier_image(task: TaskDirectory, verifier: VerifierTable, tests: Sequence
     return agent_image(task)
 
 
-def _recipe_digest(folder: Path) -> str:
+def _recipe_digest(folder: Path, options: Mapping[str, Any]) -> str:
     """Of all that an image is built from: also which files are programs, which the format's own digest leaves out."""
     programs = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if _is_program(path))
-    return hashlib.sha256("\n".join([folder_digest(folder), *programs]).encode()).hexdigest()
+    stated = [json.dumps(options, sort_keys=True)] if options else []
+    return hashlib.sha256("\n".join([folder_digest(folder), *programs, *stated]).encode()).hexdigest()
 
 
 def _is_program(path: Path) -> bool:
@@ -108,12 +141,13 @@ def _is_here(client: "DockerClient", name: str) -> bool:
     return True
 
 
-def _build(client: "DockerClient", name: str, folder: Path) -> None:
+def _build(client: "DockerClient", recipe: ImageRecipe, folder: Path) -> None:
     log: list[str] = []
     api: Any = client.api
-    for said in api.build(path=str(folder), tag=name, labels=IMAGE_LABEL, rm=True, forcerm=True, decode=True):
+    options = {"path": str(folder), "tag": recipe.name, "labels": IMAGE_LABEL, **recipe.options}
+    for said in api.build(**options, rm=True, forcerm=True, decode=True):
         if reason := said.get("error"):
             shown = "".join(log[-_LOG_LINES:])[-_SHOWN:].strip()
-            message = f"{folder / 'Dockerfile'} cannot be built: {reason}\n{shown}"
+            message = f"{folder / recipe.options.get('dockerfile', 'Dockerfile')} cannot be built: {reason}\n{shown}"
             raise ImageUnavailableError(message)
         log.append(str(said.get("stream", "")))

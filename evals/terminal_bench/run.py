@@ -18,7 +18,7 @@ from evals.session import describe_session
 from evals.terminal_bench.agents import CommandTerminalAgent, ModelTerminalAgent, TerminalAgent
 from evals.terminal_bench.digest import folder_digest
 from evals.terminal_bench.environment import Networks, TaskContainers, TaskLimits
-from evals.terminal_bench.image import TaskImages, agent_image
+from evals.terminal_bench.image import TaskImages, service_images
 from evals.terminal_bench.judging import OFFICIAL, VERIFIERS, Judging
 from evals.terminal_bench.mcp_servers import expanded
 from evals.terminal_bench.task_directory import TaskDirectory
@@ -93,7 +93,8 @@ async def carry_out(
     """
     run_id, janitor = run.manifest.run_id, Janitor()
     with contextlib.closing(await asyncio.to_thread(connect)) as client:
-        async with leased_images(client, run_id, (agent_image(task).name for task in tasks)), AsyncExitStack() as stack:
+        names = (recipe.name for task in tasks for recipe in service_images(task).values())
+        async with leased_images(client, run_id, names), AsyncExitStack() as stack:
             run.append_session(
                 describe_session(run, client, settings.concurrency, settings.doctor, settings.allow_lost_thinking)
             )

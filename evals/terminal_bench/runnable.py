@@ -1,15 +1,14 @@
 """What keeps a valid task from being run here, by name: it is refused for that, and nothing of it is ignored."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
-from evals.terminal_bench.artifact import Artifact
+from evals.terminal_bench.compose_task import compose_problems
 from evals.terminal_bench.mcp_servers import expanded, problem_of
 from evals.terminal_bench.part import parts_of
 from evals.terminal_bench.task_directory import SETTINGS, Problem, TaskDirectory
-from evals.terminal_bench.task_file import VerifierTable, environment_tables
+from evals.terminal_bench.task_file import environment_tables
 from evals.terminal_bench.variables import MissingVariableError, filled
 
-_COMPOSE = "docker-compose.yaml"
 _ALONE = ("terminus", "command")
 
 
@@ -19,7 +18,8 @@ def obstacles(task: TaskDirectory, values: Mapping[str, str], agent: str, no_gpu
     `no_gpus`: why containers can have none, where that is so.
     """
     without = [Problem(SETTINGS, key, f"containers can have no GPUs: {no_gpus}") for key in gpu_keys(task) if no_gpus]
-    return [*_not_yet(task), *_missing(task, values), *_only_for_tools(task, agent), *without]
+    of_agent = _only_for_tools(task, agent)
+    return [*_not_yet(task), *compose_problems(task, agent), *_missing(task, values), *of_agent, *without]
 
 
 def gpu_keys(task: TaskDirectory) -> list[str]:
@@ -55,20 +55,6 @@ def _missing(task: TaskDirectory, values: Mapping[str, str]) -> Iterator[Problem
 
 def _not_yet(task: TaskDirectory) -> Iterator[Problem]:
     file = task.file
-    yield from _not_yet_of_phases("", file.verifier, file.artifacts)
-    for number, step in enumerate(file.steps or ()):
-        yield from _not_yet_of_phases(f"steps[{number}].", step.verifier, step.artifacts)
     for number, server in enumerate(file.environment.mcp_servers):
         if reason := problem_of(server):
             yield Problem(SETTINGS, f"environment.mcp_servers[{number}]", reason)
-    for compose in sorted(task.path.rglob(_COMPOSE)):
-        place = compose.relative_to(task.path)
-        if place.parent.name in {"environment", "tests"}:
-            yield Problem(str(place), "", "several containers (Compose) cannot be run yet")
-
-
-def _not_yet_of_phases(place: str, verifier: VerifierTable, artifacts: Sequence[Artifact]) -> Iterator[Problem]:
-    if any(hook.service != "main" for hook in verifier.collect):
-        yield Problem(SETTINGS, f"{place}verifier.collect", "hooks in other services than main cannot be run yet")
-    if any(artifact.service not in (None, "main") for artifact in artifacts):
-        yield Problem(SETTINGS, f"{place}artifacts", "artifacts of other services than main cannot be collected yet")

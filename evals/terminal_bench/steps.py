@@ -17,6 +17,7 @@ from agent.session import Recorder
 from evals.atif.earlier import read_earlier
 from evals.terminal_bench.agents import Assignment, TerminalAgent
 from evals.terminal_bench.artifacts import collect
+from evals.terminal_bench.compose_task import MAIN
 from evals.terminal_bench.environment import TaskContainers, bring, wait_until_healthy
 from evals.terminal_bench.judging import OFFICIAL, Finding, Judging, SetupFailedError, Workplace
 from evals.terminal_bench.mcp_servers import expanded, in_container
@@ -92,7 +93,7 @@ class Steps:
             outcomes.append(outcome)
             if outcome.error is not None:
                 break
-            flags += await _run_hooks(await self.container.between(part), part.verifier.collect)
+            flags += await self._run_hooks(part)
             pending = PartWork(part, await self._left(part, room))
             if part is parts[-1][0]:
                 break
@@ -141,9 +142,18 @@ class Steps:
             listener.event(EndEvent(time=time.time(), outcome=outcome))
         return outcome
 
+    async def _run_hooks(self, part: Part) -> list[str]:
+        """Run what puts work where artifacts are collected. Flags for what failed. Raises SandboxError."""
+        told = [
+            await _run_hook(await self.container.service(hook.service, part), hook) for hook in part.verifier.collect
+        ]
+        return [flag for flag in told if flag]
+
     async def _left(self, part: Part, room: PrivateRoom | str) -> Workplace:
         folder = self._folder(part)
-        collected = await collect(await self.container.between(part), part.artifacts, folder)
+        services = {artifact.service for artifact in part.artifacts} - {None, MAIN}
+        sandboxes = {name: await self.container.service(name, part) for name in services if name}
+        collected = await collect(await self.container.between(part), part.artifacts, folder, sandboxes)
         has_room = isinstance(room, PrivateRoom)
         return Workplace(self.container, room if has_room else None, "" if has_room else room, collected, folder)
 
@@ -222,23 +232,18 @@ async def prepare(sandbox: DockerSandbox, workdir: Path) -> None:
             raise SandboxError(message)
 
 
-async def _run_hooks(sandbox: DockerSandbox, hooks: Sequence[CollectHook]) -> list[str]:
-    """Run what puts work where artifacts are collected. Flags for what failed.
+async def _run_hook(sandbox: DockerSandbox, hook: CollectHook) -> str:
+    """Why it failed; empty where it did not.
 
     Raises SandboxError where the container or its engine is gone: what the agent breaks in there is no reason for
     another try.
     """
-    flags: list[str] = []
-    for hook in hooks:
-        user = None if hook.user is None else str(hook.user)
-        try:
-            ran = await sandbox.exec(hook.command, timeout=hook.timeout_sec, user=user)
-        except SandboxError as error:
-            if not await sandbox.is_running():
-                raise
-            flags.append(f"collect: {error}: {hook.command[:80]}")
-            continue
-        if ran.exit_code != 0:
-            how = "took too long" if ran.timed_out else f"exit {ran.exit_code}"
-            flags.append(f"collect: {how}: {hook.command[:80]}")
-    return flags
+    user = None if hook.user is None else str(hook.user)
+    try:
+        ran = await sandbox.exec(hook.command, timeout=hook.timeout_sec, user=user)
+    except SandboxError as error:
+        if hook.service == MAIN and not await sandbox.is_running():
+            raise
+        return f"collect: {error}: {hook.command[:80]}"
+    how = "took too long" if ran.timed_out else f"exit {ran.exit_code}"
+    return "" if ran.exit_code == 0 else f"collect: {how}: {hook.command[:80]}"

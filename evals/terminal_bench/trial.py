@@ -20,7 +20,7 @@ from evals.audit.record import audit_try
 from evals.janitor import Janitor
 from evals.terminal_bench.agents import CommandTerminalAgent, TerminalAgent
 from evals.terminal_bench.environment import TaskContainers, bring, wait_until_healthy
-from evals.terminal_bench.image import TaskImages, agent_image
+from evals.terminal_bench.image import TaskImages, agent_image, service_images
 from evals.terminal_bench.judging import VERIFIERS, Finding, Judging, SetupFailedError, as_one, step_verdicts
 from evals.terminal_bench.part import Part, parts_of
 from evals.terminal_bench.per_test import read_reports
@@ -93,6 +93,8 @@ class TerminalBenchFlow:
 
         async def work(listener: Listener) -> tuple[Outcome, LiveWork]:
             image_ids.append(await self.images.obtain(agent_image(task)))
+            for recipe in service_images(task).values():
+                await self.images.obtain(recipe)
             return await self._in_container(task, directory, listener)
 
         with TrajectoryWriter(directory.trajectory_path) as writer:

@@ -6,11 +6,14 @@ has a network of its own, and no step a user of its own, there is one network, o
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from evals.terminal_bench.compose_task import MAIN, compose_file_of
+from evals.terminal_bench.compose_trial import start_project
 from evals.terminal_bench.environment import TaskContainers
 from evals.terminal_bench.part import Part
 from evals.terminal_bench.task_directory import TaskDirectory
+from runners.compose import ComposeProject
 from runners.container import ContainerSettings
 from runners.docker_sandbox import DockerSandbox
 from runners.network_switch import NetworkSwitch, phase_environment, switchable
@@ -71,9 +74,13 @@ class TrialContainer:
     """The same without a network."""
     networks: PhaseNetworks
     switch: NetworkSwitch
+    project: ComposeProject | None = None
+    """The containers around it."""
     _views: dict[tuple[str, tuple[tuple[str, str], ...]], DockerSandbox] = field(
         default_factory=dict[tuple[str, tuple[tuple[str, str], ...]], DockerSandbox]
     )
+
+    _services: dict[str, DockerSandbox] = field(default_factory=dict[str, DockerSandbox])
 
     @classmethod
     async def start(
@@ -90,9 +97,9 @@ class TrialContainer:
             can_ask = any(network.has_way_out for network in networks.all)
             resolvers = await containers.networks.resolvers(image) if can_ask else ()
             settings = switchable(plain, networks.all, resolvers)
-        sandbox = await DockerSandbox.start(containers.client, settings)
+        sandbox, project = await _start(containers, task, settings)
         switch = NetworkSwitch(containers.client, sandbox.container_id, networks.baseline)
-        return cls(sandbox, settings, plain, networks, switch)
+        return cls(sandbox, settings, plain, networks, switch, project)
 
     async def between(self, part: Part) -> DockerSandbox:
         """The container in its baseline, as the user of this part's agent. Raises SandboxError."""
@@ -115,6 +122,16 @@ class TrialContainer:
         await self.switch.to(network)
         return self.switch.environment if self.networks.change else network.environment
 
+    async def service(self, name: str, part: Part) -> DockerSandbox:
+        """Another container of the task's, as its image's user has it. Raises SandboxError."""
+        if name == MAIN:
+            return await self.between(part)
+        assert self.project is not None
+        if name not in self._services:
+            settings = replace(self.plain, directory="/", user="", environment={}, volumes=())
+            self._services[name] = await self.project.service(name, settings)
+        return self._services[name]
+
     def settings_for_tests(self, part: Part) -> ContainerSettings:
         """The settings of another container of this kind, in which the tests alone run."""
         network = self.networks.verifiers.get(part.name, self.networks.baseline)
@@ -129,3 +146,11 @@ class TrialContainer:
         if key not in self._views:
             self._views[key] = await self.sandbox.view(user=user, variables=variables)
         return self._views[key]
+
+
+async def _start(
+    containers: TaskContainers, task: TaskDirectory, settings: ContainerSettings
+) -> tuple[DockerSandbox, ComposeProject | None]:
+    if compose_file_of(task):
+        return await start_project(containers.client, task, settings)
+    return await DockerSandbox.start(containers.client, settings), None

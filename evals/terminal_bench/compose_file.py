@@ -1,0 +1,139 @@
+"""The file with which a trial's containers are brought up: what the task has, and what is ours.
+
+`main` is set up as a container of a task with one container is; every container, network and volume has the labels by
+which leftovers are found. Ports of this machine, fixed names and restarts are left out: trials run beside each other.
+"""
+
+import copy
+import json
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evals.terminal_bench.compose_task import LOGS_OF_HOST, MAIN, Model
+from runners.container import FIRST_PROCESS, ContainerSettings
+from runners.docker_engine import OWNER_LABEL, RUN_LABEL, TRIAL_LABEL
+from runners.networks import NO_RESOLVER
+from runners.owner import this_process
+
+_LEFT_OUT = ("build", "ports", "container_name", "pull_policy", "profiles", "scale", "attach")
+_NOT_OF_MAIN = ("deploy", "restart", "tty", "stop_grace_period", "command", "cpus", "mem_limit", "memswap_limit")
+_SLEEPS = ("sleep infinity", "tail -f /dev/null", "sleep inf")
+_LOGGING = {"driver": "local", "options": {"max-size": "10m", "max-file": "2"}}
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a trial's file is made with."""
+
+    settings: ContainerSettings
+    """Of main."""
+    images: Mapping[str, str]
+    """By service."""
+    is_closed: bool
+    """No way out of the task's networks."""
+    environment: Path
+    """The task's folder `environment/`."""
+    copied: Path
+    """What is mounted of it: a copy, which is gone with the trial."""
+
+
+def trial_file(model: Model, given: Surroundings) -> bytes:
+    """The file, as JSON, which is YAML."""
+    settings = given.settings
+    labels = {RUN_LABEL: settings.run, OWNER_LABEL: str(this_process())}
+    services = {name: _service(name, service, given) for name, service in model["services"].items()}
+    services[MAIN] = _main(services[MAIN], settings)
+    made: Model = {"services": services}
+    for kind in ("networks", "volumes"):
+        made[kind] = {
+            name: {**_without(table or {}, "name"), "labels": labels} for name, table in (model.get(kind) or {}).items()
+        }
+    if given.is_closed:
+        for network in made["networks"].values():
+            network["internal"] = True
+    for kind in ("secrets", "configs"):
+        made[kind] = {
+            name: _moved(_without(table, "name"), "file", given) for name, table in (model.get(kind) or {}).items()
+        }
+    return json.dumps(_escaped(made), indent=2).encode()
+
+
+def own_command(service: Model) -> str:
+    """What main runs beside its shell, in sh; empty where it only waits.
+
+    Its first process is ours: what the task has there begins before the first command.
+    """
+    words = [*(service.get("entrypoint") or ()), *(service.get("command") or ())]
+    if not words or any(" ".join(words).removesuffix('"').endswith(sleep) for sleep in _SLEEPS):
+        return ""
+    if len(words) == 1 and words[0].rpartition("/")[2] in {"bash", "sh"}:
+        return ""
+    return f"({shlex.join(words)} </dev/null >/dev/null 2>&1 &)\n"
+
+
+def _service(name: str, service: Model, given: Surroundings) -> Model:
+    settings = given.settings
+    made = _without(copy.deepcopy(service), *_LEFT_OUT)
+    made["image"] = given.images[name]
+    made["labels"] = {RUN_LABEL: settings.run, TRIAL_LABEL: settings.trial, OWNER_LABEL: str(this_process())}
+    made["logging"] = _LOGGING
+    if settings.processes is not None:
+        made.setdefault("pids_limit", settings.processes)
+    if given.is_closed:
+        made["dns"] = list(NO_RESOLVER)
+    if alias := service.get("container_name"):
+        for network, options in (made.get("networks") or {}).items():
+            aliases = (options or {}).get("aliases") or []
+            made["networks"][network] = {**(options or {}), "aliases": [*aliases, alias]}
+    made["volumes"] = [
+        _moved(mount, "source", given)
+        for mount in made.get("volumes") or ()
+        if not str(mount.get("source", "")).startswith(LOGS_OF_HOST)
+    ]
+    return made
+
+
+def _main(service: Model, settings: ContainerSettings) -> Model:
+    made = _without(service, *_NOT_OF_MAIN)
+    made |= {
+        "entrypoint": FIRST_PROCESS,
+        "stdin_open": True,
+        "init": False,
+        "working_dir": settings.directory,
+        "environment": {**(service.get("environment") or {}), **settings.environment},
+        "stop_signal": "SIGKILL",
+        "logging": {"driver": "none"},
+    }
+    if settings.user:
+        made["user"] = settings.user
+    if settings.processes is not None:
+        made["pids_limit"] = settings.processes
+    if settings.cpus is not None:
+        made["cpus"] = settings.cpus
+    if settings.memory is not None:
+        made |= {"mem_limit": settings.memory, "memswap_limit": settings.memory}
+    made["volumes"] += [{"type": "volume", "target": folder} for folder in settings.volumes]
+    return made
+
+
+def _moved(table: Model, key: str, given: Surroundings) -> Model:
+    """With a path of the environment's as one of the copy's."""
+    source = Path(str(table.get(key, "")))
+    if not source.is_absolute():
+        return table
+    return {**table, key: str(given.copied / source.resolve().relative_to(given.environment.resolve()))}
+
+
+def _without(table: Model, *keys: str) -> Model:
+    return {key: value for key, value in table.items() if key not in keys and value is not None}
+
+
+def _escaped(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _escaped(each) for key, each in value.items()}  # pyright: ignore[reportUnknownVariableType]
+    if isinstance(value, list):
+        return [_escaped(each) for each in value]  # pyright: ignore[reportUnknownVariableType]
+    return value.replace("$", "$$") if isinstance(value, str) else value
