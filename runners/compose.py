@@ -185,7 +185,8 @@ def remove_project(api: Any, project: str) -> None:
     label = {"label": f"{_PROJECT}={project}"}
     for row in api.networks(filters=label):
         _unless_gone(api.remove_network, row["Id"])
-    for row in api.volumes(filters=label)["Volumes"] or []:
+    volumes: list[dict[str, Any]] = api.volumes(filters=label)["Volumes"] or []
+    for row in volumes:
         _unless_gone(api.remove_volume, row["Name"])
 
 

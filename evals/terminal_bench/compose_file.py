@@ -48,16 +48,12 @@ def trial_file(model: Model, given: Surroundings) -> bytes:
     services[MAIN] = _main(services[MAIN], settings)
     made: Model = {"services": services}
     for kind in ("networks", "volumes"):
-        made[kind] = {
-            name: {**_without(table or {}, "name"), "labels": labels} for name, table in (model.get(kind) or {}).items()
-        }
+        made[kind] = {name: {**table, "labels": labels} for name, table in _tables(model, kind).items()}
     if given.is_closed:
         for network in made["networks"].values():
             network["internal"] = True
     for kind in ("secrets", "configs"):
-        made[kind] = {
-            name: _moved(_without(table, "name"), "file", given) for name, table in (model.get(kind) or {}).items()
-        }
+        made[kind] = {name: _moved(table, "file", given) for name, table in _tables(model, kind).items()}
     return json.dumps(_escaped(made), indent=2).encode()
 
 
@@ -85,15 +81,18 @@ def _service(name: str, service: Model, given: Surroundings) -> Model:
     if given.is_closed:
         made["dns"] = list(NO_RESOLVER)
     if alias := service.get("container_name"):
-        for network, options in (made.get("networks") or {}).items():
-            aliases = (options or {}).get("aliases") or []
-            made["networks"][network] = {**(options or {}), "aliases": [*aliases, alias]}
+        networks: Mapping[str, Model | None] = made.get("networks") or {}
+        made["networks"] = {network: _with_alias(options or {}, alias) for network, options in networks.items()}
     made["volumes"] = [
         _moved(mount, "source", given)
         for mount in made.get("volumes") or ()
         if not str(mount.get("source", "")).startswith(LOGS_OF_HOST)
     ]
     return made
+
+
+def _with_alias(options: Model, alias: str) -> Model:
+    return {**options, "aliases": [*(options.get("aliases") or ()), alias]}
 
 
 def _main(service: Model, settings: ContainerSettings) -> Model:
@@ -103,7 +102,7 @@ def _main(service: Model, settings: ContainerSettings) -> Model:
         "stdin_open": True,
         "init": False,
         "working_dir": settings.directory,
-        "environment": {**(service.get("environment") or {}), **settings.environment},
+        "environment": dict(settings.environment),
         "stop_signal": "SIGKILL",
         "logging": {"driver": "none"},
     }
@@ -125,6 +124,12 @@ def _moved(table: Model, key: str, given: Surroundings) -> Model:
     if not source.is_absolute():
         return table
     return {**table, key: str(given.copied / source.resolve().relative_to(given.environment.resolve()))}
+
+
+def _tables(model: Model, kind: str) -> dict[str, Model]:
+    """What a file declares of a kind, without the names that the plugin gave it for another project."""
+    tables: Mapping[str, Model | None] = model.get(kind) or {}
+    return {name: _without(table or {}, "name") for name, table in tables.items()}
 
 
 def _without(table: Model, *keys: str) -> Model:

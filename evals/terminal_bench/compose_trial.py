@@ -3,12 +3,13 @@
 import asyncio
 import secrets
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evals.terminal_bench.compose_file import Surroundings, own_command, trial_file
-from evals.terminal_bench.compose_task import MAIN, compose_model
+from evals.terminal_bench.compose_task import MAIN, compose_file_of, compose_model
 from evals.terminal_bench.image import service_images
 from evals.terminal_bench.task_directory import TaskDirectory
 from runners.compose import FILE_NAME, ComposeError, ComposeProject
@@ -21,16 +22,39 @@ if TYPE_CHECKING:
     from docker import DockerClient
 
 
+def main_settings(task: TaskDirectory, settings: ContainerSettings) -> ContainerSettings:
+    """The settings of a task's only container with what the file says of main: its folder, user and variables.
+
+    What task.toml says comes before it.
+    """
+    main = compose_model(task)["services"][MAIN]
+    directory = "" if task.file.environment.workdir else main.get("working_dir")
+    return replace(
+        settings,
+        directory=directory or settings.directory,
+        user=settings.user or main.get("user", ""),
+        environment={**main_variables(task), **settings.environment},
+    )
+
+
+def main_variables(task: TaskDirectory) -> dict[str, str]:
+    """What the file sets for main; nothing for a task of one container."""
+    if compose_file_of(task) is None:
+        return {}
+    stated: Mapping[str, str | None] = compose_model(task)["services"][MAIN].get("environment") or {}
+    return {name: value for name, value in stated.items() if value is not None}
+
+
 async def start_project(
     client: "DockerClient", task: TaskDirectory, settings: ContainerSettings
 ) -> tuple[DockerSandbox, ComposeProject]:
-    """Bring up a task's containers. `settings`: of a task's only container, which hold for main.
+    """Bring up a task's containers. `settings`: of main.
 
     Close the sandbox, which is that of main, and all of them are gone. Raises SandboxError.
     """
     folder = await asyncio.to_thread(make_temporary_folder)
     try:
-        settings, before = await asyncio.to_thread(_write, task, settings, folder)
+        before = await asyncio.to_thread(_write, task, settings, folder)
     except BaseException as error:
         shutil.rmtree(folder, ignore_errors=True)
         if isinstance(error, ComposeError):
@@ -41,15 +65,12 @@ async def start_project(
     return await project.start(settings, MAIN, before), project
 
 
-def _write(task: TaskDirectory, settings: ContainerSettings, folder: Path) -> tuple[ContainerSettings, str]:
+def _write(task: TaskDirectory, settings: ContainerSettings, folder: Path) -> str:
     model, environment = compose_model(task), task.path / "environment"
-    main, copied = model["services"][MAIN], folder / "environment"
+    copied = folder / "environment"
     shutil.copytree(environment, copied, symlinks=True)
-    if not task.file.environment.workdir and main.get("working_dir"):
-        settings = replace(settings, directory=main["working_dir"])
-    settings = replace(settings, user=settings.user or main.get("user", ""))
     images = {name: recipe.name for name, recipe in service_images(task).items()}
     is_closed = settings.network == "none"
     made = trial_file(model, Surroundings(settings, images, is_closed, environment, copied))
     (folder / FILE_NAME).write_bytes(made)
-    return settings, own_command(main)
+    return own_command(model["services"][MAIN])

@@ -138,7 +138,7 @@ class Examination:
             else:
                 told = [*_changed_programs(place, answer), *place.flags]
                 finding = finding_of(answer, self._timeout, told)
-                reason = "" if finding.reward else setup_failure(files)
+                reason = "" if finding.reward or self._is_without_services(verifier) else setup_failure(files)
         if not reason:
             return finding
         if self.part.verifier.mode == "separate" or not await self._can_be_set_up_afresh():
@@ -150,6 +150,10 @@ class Examination:
     def _settings(self) -> ContainerSettings:
         """Of a container in which nobody has worked."""
         return self.work.container.settings_for_tests(self.part)
+
+    def _is_without_services(self, verifier: str) -> bool:
+        """Whether tests may fail to reach the task's other containers, since main's files stand alone."""
+        return verifier == QUIESCED and self.work.container.project is not None
 
     @property
     def _timeout(self) -> float:

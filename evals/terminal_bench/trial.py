@@ -19,6 +19,7 @@ from agent.session import Recorder
 from evals.audit.record import audit_try
 from evals.janitor import Janitor
 from evals.terminal_bench.agents import CommandTerminalAgent, TerminalAgent
+from evals.terminal_bench.compose_trial import main_variables
 from evals.terminal_bench.environment import TaskContainers, bring, wait_until_healthy
 from evals.terminal_bench.image import TaskImages, agent_image, service_images
 from evals.terminal_bench.judging import VERIFIERS, Finding, Judging, SetupFailedError, as_one, step_verdicts
@@ -165,7 +166,7 @@ class TerminalBenchFlow:
     async def _room(self, task: TaskDirectory, part: Part, container: TrialContainer) -> PrivateRoom | str:
         room: PrivateRoom | str = "the tests run in a container of their own"
         if part.verifier.mode == "shared":
-            variables = self.containers.environment(task.file.environment)
+            variables = {**main_variables(task), **self.containers.environment(task.file.environment)}
             room = await open_room(self.client, container.settings, container.sandbox, variables)
         if isinstance(room, str):  # else its setup has made them
             await container.sandbox.exec(_MAKE_FOLDERS, timeout=_MAKING, user="0")

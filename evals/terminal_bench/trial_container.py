@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from evals.terminal_bench.compose_task import MAIN, compose_file_of
-from evals.terminal_bench.compose_trial import start_project
+from evals.terminal_bench.compose_trial import main_settings, start_project
 from evals.terminal_bench.environment import TaskContainers
 from evals.terminal_bench.part import Part
 from evals.terminal_bench.task_directory import TaskDirectory
@@ -91,6 +91,7 @@ class TrialContainer:
         plain = await containers.plain_settings(
             task.file.environment, image, trial, user=parts[0].agent.user if len(users) == 1 else None, unattended=True
         )
+        plain = main_settings(task, plain) if compose_file_of(task) else plain
         networks = await phase_networks(containers, task, parts)
         settings = networks.baseline.container(plain)
         if networks.change:
