@@ -95,19 +95,19 @@ class ComposeProject:
     seconds: float
     """What bringing it up may take, images that have to be pulled included."""
 
-    async def start(self, settings: ContainerSettings, service: str, before: str = "") -> DockerSandbox:
+    async def start(self, settings: ContainerSettings, service: str) -> DockerSandbox:
         """Bring everything up, and return the sandbox of one service: close it, and all of the project is gone.
 
-        In the file, that service has `runners.container.FIRST_PROCESS` for its first process, and a stdin. `before`
-        (sh) is run in it at its start. Raises SandboxError.
+        In the file, that service has `runners.container.FIRST_PROCESS` for its first process, and a stdin. Raises
+        SandboxError.
         """
         api = self.client.api
         try:
             async with asyncio.timeout(self.seconds):
                 await self._run("create", "--no-build")
                 identity = (await in_thread(project_containers, api, self.name))[service]
-                worker = before + shell_worker(settings)
-                container = await obtain(lambda: greet(api, identity, worker), _hang_up)
+                worker = shell_worker(settings)
+                container = await obtain(lambda: greet(api, identity, worker, settings.entrypoint), _hang_up)
                 try:
                     await self._run("up", "--detach", "--wait", "--no-build", "--no-recreate")
                 except BaseException:

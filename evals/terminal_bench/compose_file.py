@@ -6,13 +6,13 @@ which leftovers are found. Ports of this machine, fixed names and restarts are l
 
 import copy
 import json
-import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from evals.terminal_bench.compose_task import LOGS_OF_HOST, MAIN, Model
+from evals.terminal_bench.environment import IDLE
 from runners.container import FIRST_PROCESS, ContainerSettings
 from runners.docker_engine import OWNER_LABEL, RUN_LABEL, TRIAL_LABEL
 from runners.networks import NO_RESOLVER
@@ -57,17 +57,15 @@ def trial_file(model: Model, given: Surroundings) -> bytes:
     return json.dumps(_escaped(made), indent=2).encode()
 
 
-def own_command(service: Model) -> str:
-    """What main runs beside its shell, in sh; empty where it only waits.
-
-    Its first process is ours: what the task has there begins before the first command.
-    """
-    words = [*(service.get("entrypoint") or ()), *(service.get("command") or ())]
-    if not words or any(" ".join(words).removesuffix('"').endswith(sleep) for sleep in _SLEEPS):
-        return ""
-    if len(words) == 1 and words[0].rpartition("/")[2] in {"bash", "sh"}:
-        return ""
-    return f"({shlex.join(words)} </dev/null >/dev/null 2>&1 &)\n"
+def own_entrypoint(service: Model, of_image: Sequence[str]) -> tuple[str, ...]:
+    """What main runs beside its shell, with what its image has as ENTRYPOINT; nothing where it only waits."""
+    command = tuple(service.get("command") or ())
+    entrypoint = tuple(service.get("entrypoint") or of_image)
+    is_shell = len(command) == 1 and command[0].rpartition("/")[2] in {"bash", "sh"}
+    waits = is_shell or any(" ".join(command).endswith(sleep) for sleep in _SLEEPS)
+    if entrypoint:
+        return (*entrypoint, *(command or IDLE))
+    return () if waits else command
 
 
 def _service(name: str, service: Model, given: Surroundings) -> Model:

@@ -86,7 +86,7 @@ def compose_problems(task: TaskDirectory, agent: str) -> Iterator[Problem]:
     if compose_file_of(task) is None:
         yield from _services_asked_for(task, {MAIN: {}})
         return
-    yield from _networks_of_phases(task, agent)
+    yield from _not_yet(task, agent)
     if not is_installed():
         yield Problem(_FILE, "", f"the task has several containers, and {HOW_TO_GET}")
         return
@@ -101,7 +101,7 @@ def compose_problems(task: TaskDirectory, agent: str) -> Iterator[Problem]:
         yield from refusals(model, task.path.resolve())
 
 
-def _networks_of_phases(task: TaskDirectory, agent: str) -> Iterator[Problem]:
+def _not_yet(task: TaskDirectory, agent: str) -> Iterator[Problem]:
     file, settings = task.file, "task.toml"
     tables = {"environment": file.environment, "agent": file.agent, "verifier": file.verifier}
     for number, step in enumerate(file.steps or ()):
@@ -113,6 +113,8 @@ def _networks_of_phases(task: TaskDirectory, agent: str) -> Iterator[Problem]:
             yield Problem(settings, f"{name}.network_mode", "several containers cannot have an allowlist yet")
         elif mode and mode != baseline:
             yield Problem(settings, f"{name}.network_mode", "several containers have one network for all phases")
+    if file.environment.gpus:
+        yield Problem(settings, "environment.gpus", "several containers cannot have GPUs yet")
     if agent == "command" and baseline != "public":
         yield Problem(settings, "environment.network_mode", "the relay of a command is not reached from there")
 

@@ -8,8 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evals.terminal_bench.compose_file import Surroundings, own_command, trial_file
+from evals.terminal_bench.compose_file import Surroundings, own_entrypoint, trial_file
 from evals.terminal_bench.compose_task import MAIN, compose_file_of, compose_model
+from evals.terminal_bench.environment import IDLE
 from evals.terminal_bench.image import service_images
 from evals.terminal_bench.task_directory import TaskDirectory
 from runners.compose import FILE_NAME, ComposeError, ComposeProject
@@ -23,16 +24,18 @@ if TYPE_CHECKING:
 
 
 def main_settings(task: TaskDirectory, settings: ContainerSettings) -> ContainerSettings:
-    """The settings of a task's only container with what the file says of main: its folder, user and variables.
+    """The settings of a task's only container with what the file says of main: its folder, user, command and variables.
 
     What task.toml says comes before it.
     """
     main = compose_model(task)["services"][MAIN]
+    of_image = settings.entrypoint[: -len(IDLE)]
     directory = "" if task.file.environment.workdir else main.get("working_dir")
     return replace(
         settings,
         directory=directory or settings.directory,
         user=settings.user or main.get("user", ""),
+        entrypoint=own_entrypoint(main, of_image),
         environment={**main_variables(task), **settings.environment},
     )
 
@@ -54,7 +57,7 @@ async def start_project(
     """
     folder = await asyncio.to_thread(make_temporary_folder)
     try:
-        before = await asyncio.to_thread(_write, task, settings, folder)
+        await asyncio.to_thread(_write, task, settings, folder)
     except BaseException as error:
         shutil.rmtree(folder, ignore_errors=True)
         if isinstance(error, ComposeError):
@@ -62,10 +65,10 @@ async def start_project(
         raise
     seconds = task.file.environment.build_timeout_sec
     project = ComposeProject(client, f"sandbox-{secrets.token_hex(6)}", folder, seconds)
-    return await project.start(settings, MAIN, before), project
+    return await project.start(settings, MAIN), project
 
 
-def _write(task: TaskDirectory, settings: ContainerSettings, folder: Path) -> str:
+def _write(task: TaskDirectory, settings: ContainerSettings, folder: Path) -> None:
     model, environment = compose_model(task), task.path / "environment"
     copied = folder / "environment"
     shutil.copytree(environment, copied, symlinks=True)
@@ -73,4 +76,3 @@ def _write(task: TaskDirectory, settings: ContainerSettings, folder: Path) -> st
     is_closed = settings.network == "none"
     made = trial_file(model, Surroundings(settings, images, is_closed, environment, copied))
     (folder / FILE_NAME).write_bytes(made)
-    return own_command(model["services"][MAIN])

@@ -31,7 +31,7 @@ from tools.sandbox import Sandbox, SandboxError
 if TYPE_CHECKING:
     from docker import DockerClient
 
-_IDLE = ("sh", "-c", "sleep infinity")
+IDLE = ("sh", "-c", "sleep infinity")
 _NETWORKS: dict[str, NetworkKind] = {"public": "bridge", "no-network": "none", "allowlist": "allowlist"}
 
 
@@ -184,7 +184,7 @@ async def image_settings(client: "DockerClient", image: str) -> ImageSettings:
     inspected: dict[str, dict[str, Any]] = await in_thread(api.inspect_image, image)
     said = inspected["Config"]
     entrypoint: list[str] = said.get("Entrypoint") or []
-    starts = (*entrypoint, *_IDLE) if entrypoint else ()
+    starts = (*entrypoint, *IDLE) if entrypoint else ()
     return ImageSettings(said.get("WorkingDir") or "/", said.get("User") or "", starts)
 
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from evals.terminal_bench.compose_file import Surroundings, own_command, trial_file
+from evals.terminal_bench.compose_file import Surroundings, own_entrypoint, trial_file
 from evals.terminal_bench.compose_task import LOGS_OF_HOST, NO_IMAGE, refusals
+from evals.terminal_bench.environment import IDLE
 from evals.terminal_bench.runnable import obstacles
 from evals.terminal_bench.task_directory import read_task
 from runners.container import FIRST_PROCESS, ContainerSettings
@@ -123,18 +124,23 @@ def test_main_is_set_up_as_every_container_and_all_is_marked_as_ours(task: Path)
 
 
 @pytest.mark.parametrize(
-    ("service", "command"),
+    ("service", "of_image", "runs"),
     [
-        ({}, ""),
-        ({"command": ["sleep", "infinity"]}, ""),
-        ({"command": ["sh", "-c", "sleep infinity"]}, ""),
-        ({"command": ["tail", "-f", "/dev/null"]}, ""),
-        ({"command": ["/bin/bash"]}, ""),
-        ({"entrypoint": ["serve"], "command": ["a b"]}, "(serve 'a b' </dev/null >/dev/null 2>&1 &)\n"),
+        ({}, (), ()),
+        ({"command": ["sleep", "infinity"]}, (), ()),
+        ({"command": ["sh", "-c", "sleep infinity"]}, (), ()),
+        ({"command": ["tail", "-f", "/dev/null"]}, (), ()),
+        ({"command": ["/bin/bash"]}, (), ()),
+        ({"command": ["serve"]}, (), ("serve",)),
+        ({"entrypoint": ["serve"], "command": ["a b"]}, ("other",), ("serve", "a b")),
+        ({"command": ["sleep", "infinity"]}, ("start",), ("start", "sleep", "infinity")),
+        ({}, ("start",), ("start", *IDLE)),
     ],
 )
-def test_what_main_runs_besides_waiting_is_run_beside_its_shell(service: dict[str, Any], command: str) -> None:
-    assert own_command(service) == command
+def test_what_main_runs_besides_waiting_is_run_beside_its_shell(
+    service: dict[str, Any], of_image: tuple[str, ...], runs: tuple[str, ...]
+) -> None:
+    assert own_entrypoint(service, of_image) == runs
 
 
 def test_without_the_plugin_a_task_of_several_containers_is_refused(
