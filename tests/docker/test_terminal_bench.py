@@ -413,7 +413,7 @@ def test_a_container_that_does_not_get_ready_is_an_error(
     [
         (
             "collect = [{command = 'true', service = 'database'}]",
-            "task.toml, verifier.collect: hooks in other services than main cannot be run yet",
+            "task.toml, verifier.collect: there is no service database",
         ),
         ("env = {KEY = '${GONE}'}", "task.toml, verifier.env: [verifier].env needs the variable GONE"),
         ("nonsense", "task.toml: it is no TOML"),
