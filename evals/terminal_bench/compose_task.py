@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from evals.terminal_bench.part import parts_of
 from evals.terminal_bench.task_directory import Problem, TaskDirectory
 from evals.terminal_bench.variables import MissingVariableError, filled
 from runners.compose import HOW_TO_GET, ComposeError, is_installed, resolved
@@ -113,6 +114,14 @@ def _not_yet(task: TaskDirectory, agent: str) -> Iterator[Problem]:
             yield Problem(settings, f"{name}.network_mode", "several containers cannot have an allowlist yet")
         elif mode and mode != baseline:
             yield Problem(settings, f"{name}.network_mode", "several containers have one network for all phases")
+    for part in parts_of(task):
+        own = part.verifier.environment and part.verifier.environment.docker_image
+        if (
+            part.verifier.mode == "separate"
+            and not own
+            and not any((each / "Dockerfile").is_file() for each in part.tests)
+        ):
+            yield Problem(settings, "verifier", "a separate verifier of a task with several containers needs an image")
     if file.environment.gpus:
         yield Problem(settings, "environment.gpus", "several containers cannot have GPUs yet")
     if agent == "command" and baseline != "public":

@@ -22,6 +22,14 @@ def task(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def write(task: Path, settings: str, *, compose: bool = False) -> None:
+    recipe = {"docker-compose.yaml": "services: {main: {image: x}}\n"} if compose else {"Dockerfile": "FROM scratch\n"}
+    files = {"task.toml": settings, "instruction.md": "Do it.\n", "tests/test.sh": "true\n"}
+    for name, text in {**files, **{f"environment/{name}": text for name, text in recipe.items()}}.items():
+        (task / name).parent.mkdir(exist_ok=True)
+        (task / name).write_text(text)
+
+
 def bind(source: Path | str, target: str = "/data") -> dict[str, Any]:
     return {"volumes": [{"type": "bind", "source": str(source), "target": target}]}
 
@@ -143,17 +151,31 @@ def test_what_main_runs_besides_waiting_is_run_beside_its_shell(
     assert own_entrypoint(service, of_image) == runs
 
 
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("[environment]\nnetwork_mode = 'allowlist'\nallowed_hosts = ['a.example']\n", "environment.network_mode"),
+        ("[agent]\nnetwork_mode = 'no-network'\n", "agent.network_mode"),
+        ("[environment]\ngpus = 1\n", "environment.gpus"),
+        ("[verifier]\nenvironment_mode = 'separate'\n", "verifier"),
+    ],
+)
+def test_what_several_containers_cannot_have_yet_is_refused_by_its_key(
+    task: Path, monkeypatch: pytest.MonkeyPatch, text: str, key: str
+) -> None:
+    write(task, text, compose=True)
+    monkeypatch.setenv("PATH", str(task))
+
+    assert [(each.file, each.key) for each in obstacles(read_task(task), {}, "default")] == [
+        ("task.toml", key),
+        ("environment/docker-compose.yaml", ""),
+    ]
+
+
 def test_without_the_plugin_a_task_of_several_containers_is_refused(
     task: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, text in {
-        "task.toml": "",
-        "instruction.md": "Do it.\n",
-        "tests/test.sh": "true\n",
-        "environment/docker-compose.yaml": "services: {main: {image: x}}\n",
-    }.items():
-        (task / name).parent.mkdir(exist_ok=True)
-        (task / name).write_text(text)
+    write(task, "", compose=True)
     monkeypatch.setenv("PATH", str(task))
 
     (problem,) = obstacles(read_task(task), {}, "default")
@@ -170,14 +192,7 @@ def test_without_the_plugin_a_task_of_several_containers_is_refused(
     ],
 )
 def test_a_service_that_is_not_there_is_named(task: Path, text: str, key: str) -> None:
-    for name, content in {
-        "task.toml": text,
-        "instruction.md": "Do it.\n",
-        "tests/test.sh": "true\n",
-        "environment/Dockerfile": "FROM scratch\n",
-    }.items():
-        (task / name).parent.mkdir(exist_ok=True)
-        (task / name).write_text(content)
+    write(task, text)
 
     (problem,) = obstacles(read_task(task), {}, "default")
 
