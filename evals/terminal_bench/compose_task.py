@@ -33,6 +33,7 @@ mem_swappiness memswap_limit network_mode networks pids_limit platform ports pri
 restart scale secrets security_opt shm_size stdin_open stop_grace_period stop_signal storage_opt sysctls tmpfs tty
 ulimits user volumes working_dir"""
 _SERVICE_KEYS = frozenset(_KNOWN.split())
+_READING = ("extends", "env_file", "label_file")
 _BUILD_KEYS = {"context", "dockerfile", "args", "target"}
 _STRONG = """ALL BPF DAC_READ_SEARCH MAC_ADMIN MAC_OVERRIDE PERFMON SYS_ADMIN SYS_BOOT SYS_MODULE SYS_PTRACE SYS_RAWIO
 SYS_TIME SYSLOG"""
@@ -88,6 +89,9 @@ def compose_problems(task: TaskDirectory, agent: str) -> Iterator[Problem]:
         yield from _services_asked_for(task, {MAIN: {}})
         return
     yield from _not_yet(task, agent)
+    if elsewhere := list(_other_files(task)):
+        yield from elsewhere
+        return
     if not is_installed():
         yield Problem(_FILE, "", f"the task has several containers, and {HOW_TO_GET}")
         return
@@ -100,6 +104,24 @@ def compose_problems(task: TaskDirectory, agent: str) -> Iterator[Problem]:
     else:
         yield from _services_asked_for(task, model["services"])
         yield from refusals(model, task.path.resolve())
+
+
+def _other_files(task: TaskDirectory) -> Iterator[Problem]:
+    """What would be read besides: the plugin takes it in from anywhere on this machine, and does not tell."""
+    import yaml
+
+    file = task.path / "environment" / COMPOSE
+    try:
+        stated: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
+        services: Mapping[str, Model] = {name: service or {} for name, service in stated["services"].items()}
+        if "include" in stated:
+            yield Problem(_FILE, "include", "it is not supported")
+        for name, service in services.items():
+            for key in _READING:
+                if key in service:
+                    yield Problem(_FILE, f"services.{name}.{key}", "it is not supported: write here what it says")
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
+        yield Problem(_FILE, "", f"it cannot be read: {error}")
 
 
 def _not_yet(task: TaskDirectory, agent: str) -> Iterator[Problem]:

@@ -172,6 +172,22 @@ def test_what_several_containers_cannot_have_yet_is_refused_by_its_key(
     ]
 
 
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("include: [/etc/other.yaml]\nservices: {main: {image: x}}\n", "include"),
+        ("services: {main: {image: x, env_file: /root/.env}}\n", "services.main.env_file"),
+        ("services: {main: {extends: {file: /etc/other.yaml, service: x}}}\n", "services.main.extends"),
+        ("services: [\n", ""),
+    ],
+)
+def test_no_other_file_of_this_machine_is_read(task: Path, text: str, key: str) -> None:
+    write(task, "", compose=True)
+    (task / "environment" / "docker-compose.yaml").write_text(text)
+
+    assert [each.key for each in obstacles(read_task(task), {}, "default")] == [key]
+
+
 def test_without_the_plugin_a_task_of_several_containers_is_refused(
     task: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
