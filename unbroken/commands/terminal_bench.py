@@ -12,6 +12,7 @@ import typer
 from unbroken.commands import options, terminus_agent
 from unbroken.commands.command_agent import CommandOptions
 from unbroken.commands.containers import PRESET_PARTS
+from unbroken.commands.harbor_job import JobConfigs
 from unbroken.commands.option_groups import CONTAINERS, TASKS, VERIFIER, GroupedCommand, option, with_groups
 from unbroken.commands.running import (
     AGENTS,
@@ -66,6 +67,13 @@ def terminal_bench(
         str,
         option("--tasks", group=TASKS, metavar="NAMES", help="Names, separated by commas; * and ? stand for any text."),
     ] = "*",
+    exclude: Annotated[
+        str, option("--exclude", group=TASKS, metavar="NAMES", help="Not these, in the same spelling.")
+    ] = "",
+    first: Annotated[
+        int | None, option("--first", group=TASKS, min=1, metavar="N", help="Only the first N of them, by name.")
+    ] = None,
+    config: JobConfigs = None,
     skip_invalid: Annotated[
         bool,
         option("--skip-invalid", group=TASKS, help="Leave out tasks that cannot be run, instead of refusing to start."),
@@ -123,6 +131,7 @@ def terminal_bench(
     """
     import asyncio
 
+    del config  # its callback has put what it says in the place of what was not given
     from evals.terminal_bench.judging import OFFICIAL, VERIFIERS
     from evals.terminal_bench.run import TerminalBenchSettings
 
@@ -148,7 +157,7 @@ def terminal_bench(
         secrets=options.secrets(asked),
     )
     obtained = obtained_tasks(dataset)
-    selected = selected_tasks(obtained, tasks, setup.agent, skip_invalid=skip_invalid)
+    selected = selected_tasks(obtained, tasks, setup.agent, skip_invalid=skip_invalid, excluded=exclude, first=first)
     opened = _command(command_options.open(command, setup, asked.backend)) if command else _agent(setup)
     directory = options.runs_directory(runs)
     run_id, result = asyncio.run(run_tasks(obtained, selected, setup, opened, directory, run_settings))
@@ -180,17 +189,24 @@ def obtained_tasks(dataset: str) -> "ObtainedTasks":
         raise typer.BadParameter(str(error), param_hint="--dataset") from error
 
 
-def selected_tasks(obtained: "ObtainedTasks", names: str, agent: str, *, skip_invalid: bool) -> "list[TaskDirectory]":
+def selected_tasks(
+    obtained: "ObtainedTasks",
+    names: str,
+    agent: str,
+    *,
+    skip_invalid: bool,
+    excluded: str = "",
+    first: int | None = None,
+) -> "list[TaskDirectory]":
     """The tasks that were asked for. Exits with the reasons, where some cannot be run and nobody said to skip them."""
     from evals.terminal_bench.runnable import gpu_keys, obstacles
 
-    patterns = [pattern.strip() for pattern in names.split(",") if pattern.strip()]
     found = obtained.found
 
-    def is_asked(name: str) -> bool:
-        return any(fnmatchcase(name, pattern) for pattern in patterns)
+    def is_asked(*called: str) -> bool:
+        return _is_one_of(called, names) and not _is_one_of(called, excluded)
 
-    asked = [task for task in found.tasks if is_asked(task.name) or is_asked(task.path.name)]
+    asked = [task for task in found.tasks if is_asked(task.name, task.path.name)][:first]
     reasons = [f"{error.path.name}: {problem}" for error in found.invalid for problem in error.problems
                if is_asked(error.path.name)]  # fmt: skip
     no_gpus = _why_no_gpus() if any(gpu_keys(task) for task in asked) else ""
@@ -207,6 +223,11 @@ def selected_tasks(obtained: "ObtainedTasks", names: str, agent: str, *, skip_in
         message = f"no task of {source} that can be run is called {names!r}; `evals tasks check {source}` lists them"
         raise typer.BadParameter(message, param_hint="--tasks")
     return selected
+
+
+def _is_one_of(called: "Sequence[str]", names: str) -> bool:
+    patterns = [pattern.strip() for pattern in names.split(",") if pattern.strip()]
+    return any(fnmatchcase(name, pattern) for name in called for pattern in patterns)
 
 
 def _why_no_gpus() -> str:
