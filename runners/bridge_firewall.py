@@ -24,6 +24,8 @@ class BridgeFirewall:
     gateway: str
     ports: list[int] = field(default_factory=list[int])
     """Those at the gateway that stay open."""
+    is_shared: bool = False
+    """Whether the containers on it may reach one another."""
     _is_set: bool = False
 
     async def open(self) -> str:
@@ -53,9 +55,10 @@ class BridgeFirewall:
 
     def _rules(self) -> list[tuple[str, tuple[str, ...]]]:
         """Each goes in front of those before it."""
+        elsewhere = ("!", "-o", self.interface) if self.is_shared else ()
         return [
             # Refused rather than dropped: who tries the direct way learns it at once, and not after two minutes.
-            (_IPV4, ("FORWARD", "-i", self.interface, "-j", "REJECT")),
+            (_IPV4, ("FORWARD", "-i", self.interface, *elsewhere, "-j", "REJECT")),
             (_IPV4, ("INPUT", "-i", self.interface, "-j", "REJECT")),
             *((_IPV4, self._accept(port)) for port in self.ports),
             (_IPV6, ("INPUT", "-i", self.interface, "-j", "DROP")),

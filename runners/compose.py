@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from runners.bridge_firewall import BridgeFirewall, remove_stale_rules
 from runners.container import Container, greet, remove_container
 from runners.docker_engine import in_thread, obtain
 from runners.docker_sandbox import ContainerSettings, DockerSandbox, shell_worker
@@ -37,6 +39,7 @@ _UNSET = re.compile(r'The \\?"(\w+)\\?" variable is not set')
 _ANSWERING = 60.0
 _SHOWN = 1500
 _ROUNDS = 3
+_NO_GATEWAY = "0.0.0.0"  # noqa: S104 - no port of it stays open
 
 
 class ComposeError(Exception):
@@ -94,6 +97,8 @@ class ComposeProject:
     """Holds FILE_NAME, with the labels by which leftovers are found, and what that mounts; it goes with the project."""
     seconds: float
     """What bringing it up may take, images that have to be pulled included."""
+    bridges: Sequence[str] = ()
+    """The interfaces of its networks from which this machine is not to be reached either."""
 
     async def start(self, settings: ContainerSettings, service: str) -> DockerSandbox:
         """Bring everything up, and return the sandbox of one service: close it, and all of the project is gone.
@@ -105,6 +110,7 @@ class ComposeProject:
         try:
             async with asyncio.timeout(self.seconds):
                 await self._run("create", "--no-build")
+                await self._close_bridges()
                 identity = (await in_thread(project_containers, api, self.name))[service]
                 worker = shell_worker(settings)
                 container = await obtain(lambda: greet(api, identity, worker, settings.entrypoint), _hang_up)
@@ -130,12 +136,21 @@ class ComposeProject:
             raise SandboxError(message)
         return DockerSandbox.beside(self.client, found[name], settings)
 
+    async def _close_bridges(self) -> None:
+        """Once they are there, and before anything runs on them. The rules go with what has outlived its interface."""
+        for bridge in self.bridges:
+            if reason := await BridgeFirewall(bridge, _NO_GATEWAY, is_shared=True).open():
+                message = f"the services could reach this machine, which only root can close, with iptables: {reason}"
+                raise SandboxError(message)
+
     async def remove(self) -> None:
         """Kill and remove whatever there is of it. Raises SandboxError."""
         await asyncio.shield(in_thread(self._remove))
 
     def _remove(self) -> None:
         remove_project(self.client.api, self.name)
+        if self.bridges:
+            asyncio.run(remove_stale_rules())
         shutil.rmtree(self.folder, ignore_errors=True)
 
     async def _run(self, *words: str) -> None:
@@ -161,7 +176,7 @@ class ComposeProject:
             said, _ = await process.communicate()
         except BaseException:
             with suppress(ProcessLookupError):
-                process.kill()
+                os.killpg(process.pid, signal.SIGKILL)  # the plugin is a child of the docker command
             await asyncio.shield(process.wait())
             raise
         if process.returncode != 0:

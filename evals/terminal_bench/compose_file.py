@@ -32,8 +32,8 @@ class Surroundings:
     """Of main."""
     images: Mapping[str, str]
     """By service."""
-    is_closed: bool
-    """No way out of the task's networks."""
+    bridges: Mapping[str, str] | None
+    """The interfaces of the task's networks, by their names, where there is no way out of these; else None."""
     environment: Path
     """The task's folder `environment/`."""
     copied: Path
@@ -49,9 +49,8 @@ def trial_file(model: Model, given: Surroundings) -> bytes:
     made: Model = {"services": services}
     for kind in ("networks", "volumes"):
         made[kind] = {name: {**table, "labels": labels} for name, table in _tables(model, kind).items()}
-    if given.is_closed:
-        for network in made["networks"].values():
-            network["internal"] = True
+    for name, bridge in (given.bridges or {}).items():
+        made["networks"][name] |= {"internal": True, "driver_opts": {"com.docker.network.bridge.name": bridge}}
     for kind in ("secrets", "configs"):
         made[kind] = {name: _moved(table, "file", given) for name, table in _tables(model, kind).items()}
     return json.dumps(_escaped(made), indent=2).encode()
@@ -76,7 +75,7 @@ def _service(name: str, service: Model, given: Surroundings) -> Model:
     made["logging"] = _LOGGING
     if settings.processes is not None:
         made.setdefault("pids_limit", settings.processes)
-    if given.is_closed:
+    if given.bridges is not None and not service.get("network_mode"):
         made["dns"] = list(NO_RESOLVER)
     if alias := service.get("container_name"):
         networks: Mapping[str, Model | None] = made.get("networks") or {}

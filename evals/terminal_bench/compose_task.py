@@ -36,9 +36,9 @@ _SERVICE_KEYS = frozenset(_KNOWN.split())
 _READING = ("extends", "env_file", "label_file")
 _BUILD_KEYS = {"context", "dockerfile", "args", "target"}
 _STRONG = """ALL BPF DAC_READ_SEARCH MAC_ADMIN MAC_OVERRIDE PERFMON SYS_ADMIN SYS_BOOT SYS_MODULE SYS_PTRACE SYS_RAWIO
-SYS_TIME SYSLOG"""
+SYS_TIME SYSLOG WAKE_ALARM"""
 _RIGHTS = frozenset(_STRONG.split())
-"""With which a container reaches the machine, or what tests keep from the agent."""
+"""With which a container reaches the machine, or what tests keep from the agent (`runners.private_room`)."""
 
 
 def compose_file_of(task: TaskDirectory) -> Path | None:
@@ -173,6 +173,9 @@ def refusals(model: Model, task: Path) -> Iterator[Problem]:
             for key, value in table.items():
                 if value and key not in keys and not (key == "driver" and value in {"bridge", "local"}):
                     yield Problem(_FILE, f"{kind}.{name}.{key}", "it is not supported: it may reach what is not ours")
+            addresses: Model = table.get("ipam") or {}
+            if addresses.get("config"):
+                yield Problem(_FILE, f"{kind}.{name}.ipam", "trials side by side cannot have the same addresses")
             if (source := table.get("file")) and not _is_below(source, task / "environment"):
                 yield Problem(_FILE, f"{kind}.{name}.file", f"{source} is not in environment/")
 
@@ -197,6 +200,9 @@ def _of_service(service: Model, task: Path) -> Iterator[tuple[str, str]]:
     for option in service.get("security_opt") or ():
         if not option.startswith("no-new-privileges"):
             yield "security_opt", f"{option} takes protection from this machine"
+    deployed: Model = service.get("deploy") or {}
+    if deployed.get("replicas", 1) != 1 or service.get("scale", 1) != 1:
+        yield "deploy.replicas", "a service has one container, which hooks and artifacts are meant for"
     mode = service.get("network_mode") or "none"
     if mode != "none" and not mode.startswith("service:"):
         yield "network_mode", f"{mode} is a network that is not the task's own"
@@ -219,8 +225,11 @@ def _of_build(build: Model, task: Path) -> Iterator[tuple[str, str]]:
     for key, value in build.items():
         if value and key not in _BUILD_KEYS:
             yield f"build.{key}", "it is not supported"
-    if not _is_below(build["context"], task) or not Path(build["context"]).is_dir():
-        yield "build.context", f"{build['context']} is no folder of the task's"
+    context = Path(build["context"])
+    if not _is_below(str(context), task) or not context.is_dir():
+        yield "build.context", f"{context} is no folder of the task's"
+    elif not _is_below(str(context / build.get("dockerfile", "Dockerfile")), context.resolve()):
+        yield "build.dockerfile", f"{build['dockerfile']} is not in {context}"
 
 
 def _of_main(service: Model) -> Iterator[tuple[str, str]]:

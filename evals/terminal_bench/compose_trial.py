@@ -13,6 +13,7 @@ from evals.terminal_bench.compose_task import MAIN, compose_file_of, compose_mod
 from evals.terminal_bench.environment import IDLE
 from evals.terminal_bench.image import service_images
 from evals.terminal_bench.task_directory import TaskDirectory
+from runners.bridge_firewall import INTERFACE_PREFIX
 from runners.compose import FILE_NAME, ComposeError, ComposeProject
 from runners.container import ContainerSettings
 from runners.docker_sandbox import DockerSandbox
@@ -57,22 +58,27 @@ async def start_project(
     """
     folder = await asyncio.to_thread(make_temporary_folder)
     try:
-        await asyncio.to_thread(_write, task, settings, folder)
+        bridges = await asyncio.to_thread(_write, task, settings, folder)
     except BaseException as error:
         shutil.rmtree(folder, ignore_errors=True)
         if isinstance(error, ComposeError):
             raise SandboxError(str(error)) from error
         raise
     seconds = task.file.environment.build_timeout_sec
-    project = ComposeProject(client, f"sandbox-{secrets.token_hex(6)}", folder, seconds)
+    project = ComposeProject(client, f"sandbox-{secrets.token_hex(6)}", folder, seconds, tuple(bridges))
     return await project.start(settings, MAIN), project
 
 
-def _write(task: TaskDirectory, settings: ContainerSettings, folder: Path) -> None:
+def _write(task: TaskDirectory, settings: ContainerSettings, folder: Path) -> list[str]:
+    """Write the project's file. Returns the interfaces of networks that have no way out."""
     model, environment = compose_model(task), task.path / "environment"
     copied = folder / "environment"
     shutil.copytree(environment, copied, symlinks=True)
     images = {name: recipe.name for name, recipe in service_images(task).items()}
-    is_closed = settings.network == "none"
-    made = trial_file(model, Surroundings(settings, images, is_closed, environment, copied))
+    bridges: dict[str, str] | None = None
+    if settings.network == "none":
+        names: Mapping[str, object] = model.get("networks") or {}
+        bridges = {name: f"{INTERFACE_PREFIX}{secrets.token_hex(3)}" for name in names}
+    made = trial_file(model, Surroundings(settings, images, bridges, environment, copied))
     (folder / FILE_NAME).write_bytes(made)
+    return list((bridges or {}).values())

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -21,6 +22,16 @@ from runners.docker_engine import TRIAL_LABEL
 PROJECT = "com.docker.compose.project"
 PLUGIN = Path(__file__).parents[2] / "scripts" / "compose_plugin"
 TASK = Path(__file__).with_name("compose_task")
+REACH = """python3 - <<'PYTHON'
+import socket
+own = socket.gethostbyname(socket.gethostname())
+try:
+    socket.create_connection((own.rpartition(".")[0] + ".1", PORT), 3)
+    open("/app/reached.txt", "w").close()
+except OSError as error:
+    print("the machine is not reached:", error)
+PYTHON
+"""
 
 
 @pytest.fixture(scope="session")
@@ -72,6 +83,10 @@ def left_of(client: DockerClient, projects: set[str]) -> list[str]:
     return [row["Name"] for row in rows if row["Name"].partition("_")[0] in projects]
 
 
+def append(path: Path, text: str) -> None:
+    path.write_text(path.read_text() + text)
+
+
 def judged(trial: TrialDirectory) -> dict[str, Verdict]:
     return {verdict.verifier: verdict for verdict in trial.verdicts()}
 
@@ -79,7 +94,10 @@ def judged(trial: TrialDirectory) -> dict[str, Verdict]:
 def test_services_are_there_for_the_agent_and_for_its_tests(
     evaluate: Callable[..., Done], tmp_path: Path, task: Path, plugin: dict[str, str], client: DockerClient
 ) -> None:
-    done = evaluate(task, "--agent", "gold", "--verdicts", "both", **plugin)
+    with socket.create_server(("0.0.0.0", 0)) as listener:
+        append(task / "solution" / "solve.sh", REACH.replace("PORT", str(listener.getsockname()[1])))
+        append(task / "tests" / "test.sh", "[ ! -e /app/reached.txt ] || echo 0 >/logs/verifier/reward.txt\n")
+        done = evaluate(task, "--agent", "gold", "--verdicts", "both", **plugin)
 
     assert done.code == 0, done
     trial = only_trial(tmp_path / "runs")

@@ -45,11 +45,14 @@ def bind(source: Path | str, target: str = "/data") -> dict[str, Any]:
         ({"devices": [{"source": "/dev/sda"}]}, "devices"),
         ({"volumes_from": ["main"]}, "volumes_from"),
         ({"cap_add": ["CAP_SYS_PTRACE"]}, "cap_add"),
+        ({"cap_add": ["WAKE_ALARM"]}, "cap_add"),
+        ({"deploy": {"replicas": 2}}, "deploy.replicas"),
         ({"security_opt": ["apparmor=unconfined"]}, "security_opt"),
         (bind("/var/run/docker.sock"), "volumes"),
         (bind("/etc"), "volumes"),
         ({"build": {"context": "/etc", "dockerfile": "Dockerfile"}}, "build.context"),
         ({"build": {"context": "TASK/environment", "network": "host"}}, "build.network"),
+        ({"build": {"context": "TASK/environment", "dockerfile": "../../Dockerfile"}}, "build.dockerfile"),
     ],
 )
 def test_what_reaches_this_machine_is_refused_by_its_key(task: Path, service: dict[str, Any], key: str) -> None:
@@ -79,6 +82,7 @@ def test_mounts_over_what_tests_need_are_refused_and_those_of_the_task_are_not(t
         ("networks", {"driver": "macvlan"}, "networks.one.driver"),
         ("volumes", {"driver_opts": {"type": "none", "device": "/etc", "o": "bind"}}, "volumes.one.driver_opts"),
         ("secrets", {"file": "/etc/shadow"}, "secrets.one.file"),
+        ("networks", {"ipam": {"config": [{"subnet": "10.9.0.0/24"}]}}, "networks.one.ipam"),
     ],
 )
 def test_networks_volumes_and_secrets_are_the_tasks_own(task: Path, kind: str, table: dict[str, Any], key: str) -> None:
@@ -113,7 +117,7 @@ def test_main_is_set_up_as_every_container_and_all_is_marked_as_ours(task: Path)
     )
     images = {"main": "main:1", "db": "db:1"}
 
-    made = json.loads(trial_file(model, Surroundings(settings, images, True, environment, copied)))
+    made = json.loads(trial_file(model, Surroundings(settings, images, {"default": "sandbox-1a"}, environment, copied)))
 
     main, database = made["services"]["main"], made["services"]["db"]
     labels = {RUN_LABEL: "the-run", TRIAL_LABEL: "the-trial", OWNER_LABEL: str(this_process())}
@@ -127,7 +131,9 @@ def test_main_is_set_up_as_every_container_and_all_is_marked_as_ours(task: Path)
     assert database["command"] == ["echo", "$$HOME"]
     assert not {"ports", "container_name"} & set(database)
     del labels[TRIAL_LABEL]
-    assert made["networks"] == {"default": {"labels": labels, "internal": True}}
+    bridge = {"com.docker.network.bridge.name": "sandbox-1a"}
+    assert made["networks"] == {"default": {"labels": labels, "internal": True, "driver_opts": bridge}}
+    assert "dns" in database
     assert made["volumes"] == {"kept": {"labels": labels}}
 
 
