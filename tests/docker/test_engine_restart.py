@@ -123,7 +123,7 @@ def test_reaper_tells_of_an_engine_that_went_away(engine: SecondEngine, connecte
     with pytest.raises(SandboxError), engine_errors():
         connected.ping()  # pyright: ignore[reportUnknownMemberType]
     assert [sentence.partition(":")[0] for sentence in reap(connected).unseen] == [
-        f"{what} were not looked at" for what in ("containers", "networks", "volumes")
+        f"{what} were not looked at" for what in ("containers", "images", "networks", "volumes")
     ]
 
 
