@@ -109,14 +109,19 @@ def _of_service(task: TaskDirectory, service: Model, *, is_main: bool) -> ImageR
 
 
 def verifier_image(task: TaskDirectory, verifier: VerifierTable, tests: Sequence[Path]) -> ImageRecipe:
-    """The image of a verifier's own container: its own, one built from its tests, else a fresh one of the agent's."""
-    environment = verifier.environment
-    if environment and environment.docker_image:
-        return ImageRecipe(environment.docker_image, bakes_tests=True)
-    for folder in reversed(tests):
-        if (folder / "Dockerfile").is_file():
-            seconds = (environment or task.file.environment).build_timeout_sec
-            return ImageRecipe.built(folder, seconds, bakes_tests=True)
+    """The image of a verifier's own container: its own, one built from its tests, else a fresh one of the agent's.
+
+    What a step says goes before what the task says of all of them, be it an image or a Dockerfile (Harbor 0.25.0).
+    """
+    of_task, tests_of_task = task.file.verifier.environment, task.path / "tests"
+    of_step = None if verifier.environment is of_task else verifier.environment
+    seconds = (verifier.environment or task.file.environment).build_timeout_sec
+    for environment, folders in (of_step, set(tests) - {tests_of_task}), (of_task, {tests_of_task}):
+        if environment and environment.docker_image:
+            return ImageRecipe(environment.docker_image, bakes_tests=True)
+        for folder in folders:
+            if (folder / "Dockerfile").is_file():
+                return ImageRecipe.built(folder, seconds, bakes_tests=True)
     return agent_image(task)
 
 

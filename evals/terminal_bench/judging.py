@@ -295,11 +295,13 @@ def step_verdicts(findings: Mapping[str, Finding]) -> list[StepVerdict]:
 def as_one(findings: Mapping[str, Finding], *, only_last: bool, is_whole: bool) -> Finding:
     """What the findings on the parts of a task mean together.
 
-    The reward is over those parts that have one, as in Harbor 0.25.0; but only who passes all has resolved the task.
+    The mean is over those parts that have a reward, as in Harbor 0.25.0; with `only_last`, the last that was begun
+    counts. But only who passes all has resolved the task.
     """
     if len(findings) == 1 and "" in findings:
         return findings[""]
-    rewards = together({name: each.rewards for name, each in findings.items() if each.rewards}, only_last=only_last)
+    earned = {name: each.rewards for name, each in findings.items() if each.rewards or only_last}
+    rewards = together(earned, only_last=only_last)
     told = [f"{name}: {each.reward:g}{f' ({each.detail})' if each.detail else ''}" for name, each in findings.items()]
     ungraded: list[VerdictStatus] = [each.status for each in findings.values() if each.status != "graded"]
     status: VerdictStatus = ungraded[0] if ungraded else "graded"

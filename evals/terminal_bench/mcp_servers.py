@@ -41,8 +41,11 @@ def expanded(tables: Sequence[McpServerTable], variables: Mapping[str, str]) -> 
 
 
 @asynccontextmanager
-async def in_container(servers: Sequence[McpServer], sandbox: DockerSandbox) -> AsyncGenerator[TaskServers]:
-    """The servers as they are reached while the container runs."""
+async def in_container(
+    tables: Sequence[McpServerTable], variables: Mapping[str, str], sandbox: DockerSandbox
+) -> AsyncGenerator[TaskServers]:
+    """A task's servers as they are reached while the container runs. Raises MissingVariableError."""
+    servers = expanded(tables, variables)
 
     async def start(server: McpServer) -> ServerProgram:
         return await sandbox.open_program(server.command)

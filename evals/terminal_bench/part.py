@@ -76,8 +76,7 @@ def _part(task: TaskDirectory, step: StepTable) -> Part:
         name=step.name,
         instruction=task.instruction(step.name),
         agent=_over(file.agent, step.agent),
-        # Its time is the step's own, 600 s unless given, and not the task's: as Harbor 0.25.0 has it.
-        verifier=_over(file.verifier, step.verifier, leaving=("timeout_sec",)),
+        verifier=_verifier(file.verifier, step.verifier),
         healthcheck=step.healthcheck,
         artifacts=[*file.artifacts, *step.artifacts],
         tests=tests,
@@ -86,6 +85,13 @@ def _part(task: TaskDirectory, step: StepTable) -> Part:
         earlier=_earlier(folder),
         min_reward=step.min_reward,
     )
+
+
+def _verifier(whole: VerifierTable, own: VerifierTable) -> VerifierTable:
+    # Its time is the step's own, 600 s unless given, and not the task's: as Harbor 0.25.0 has it. And an environment
+    # of the step's own makes it a separate one, whatever the task says of the others.
+    leaving = ("timeout_sec", "environment_mode") if own.environment else ("timeout_sec",)
+    return _over(whole, own, leaving)
 
 
 def _earlier(folder: Path) -> Path | None:

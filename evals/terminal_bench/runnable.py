@@ -18,8 +18,8 @@ def obstacles(task: TaskDirectory, values: Mapping[str, str], agent: str, no_gpu
     `no_gpus`: why containers can have none, where that is so.
     """
     without = [Problem(SETTINGS, key, f"containers can have no GPUs: {no_gpus}") for key in gpu_keys(task) if no_gpus]
-    of_agent = _only_for_tools(task, agent)
-    return [*_not_yet(task), *compose_problems(task, agent), *_missing(task, values), *of_agent, *without]
+    of_tools = _tools(task, values) if agent == "default" else _only_for_tools(task, agent)
+    return [*of_tools, *compose_problems(task, agent), *_missing(task, values), *without]
 
 
 def gpu_keys(task: TaskDirectory) -> list[str]:
@@ -38,23 +38,32 @@ def _only_for_tools(task: TaskDirectory, agent: str) -> Iterator[Problem]:
 
 def _missing(task: TaskDirectory, values: Mapping[str, str]) -> Iterator[Problem]:
     file = task.file
-    tables = {"environment": file.environment.env, "verifier": file.verifier.env, "solution": file.solution.env}
-    for number, step in enumerate(file.steps or ()):
-        tables[f"steps[{number}].verifier"] = step.verifier.env
+    tables = {"environment": file.environment.env, "solution": file.solution.env}
+    verifiers = {"verifier": file.verifier}
+    verifiers |= {f"steps[{number}].verifier": step.verifier for number, step in enumerate(file.steps or ())}
+    for name, verifier in verifiers.items():
+        tables[name] = verifier.env
+        if verifier.environment:
+            tables[f"{name}.environment"] = verifier.environment.env
     for name, variables in tables.items():
         try:
             filled(variables, values, f"[{name}].env")
         except MissingVariableError as error:
             yield Problem(SETTINGS, f"{name}.env", str(error))
-    for server in file.environment.mcp_servers:
+
+
+def _tools(task: TaskDirectory, values: Mapping[str, str]) -> Iterator[Problem]:
+    """What keeps an agent from the tools of the task's servers."""
+    names = set[str]()
+    for number, server in enumerate(task.file.environment.mcp_servers):
+        key = f"environment.mcp_servers[{number}]"
+        if server.name in names:
+            yield Problem(SETTINGS, key, f"a second server is called {server.name}")
+        names.add(server.name)
+        if reason := problem_of(server):
+            yield Problem(SETTINGS, key, reason)
+            continue
         try:
             expanded([server], values)
         except MissingVariableError as error:
-            yield Problem(SETTINGS, "environment.mcp_servers", str(error))
-
-
-def _not_yet(task: TaskDirectory) -> Iterator[Problem]:
-    file = task.file
-    for number, server in enumerate(file.environment.mcp_servers):
-        if reason := problem_of(server):
-            yield Problem(SETTINGS, f"environment.mcp_servers[{number}]", reason)
+            yield Problem(SETTINGS, key, str(error))

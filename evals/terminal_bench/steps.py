@@ -20,7 +20,7 @@ from evals.terminal_bench.artifacts import collect
 from evals.terminal_bench.compose_task import MAIN
 from evals.terminal_bench.environment import TaskContainers, bring, wait_until_healthy
 from evals.terminal_bench.judging import OFFICIAL, Finding, Judging, SetupFailedError, Workplace
-from evals.terminal_bench.mcp_servers import expanded, in_container
+from evals.terminal_bench.mcp_servers import in_container
 from evals.terminal_bench.part import Part
 from evals.terminal_bench.skills import with_skills
 from evals.terminal_bench.survivors import survivors
@@ -43,8 +43,14 @@ if TYPE_CHECKING:
 
 _SETUP = "setup.sh"
 _SETTING_UP = 600.0
+_EMPTY_LOGS = 'for logs in /logs/agent /logs/artifacts; do rm -rf "$logs"/* "$logs"/.[!.]* "$logs"/..?*; done'
+_EMPTYING = 60.0
 Findings = dict[str, dict[str, Finding]]
 """By verifier, and by the name of the part."""
+
+
+class StepSetupError(SandboxError):
+    """A step's setup.sh that failed: in a first step the task's or this machine's fault, later maybe the agent's."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +95,14 @@ class Steps:
         pending: PartWork | None = None
         of_image = await self._running() if self.container.settings.entrypoint else []
         for part, room in parts:
-            outcome = await self._work_on(part, listener)
+            try:
+                outcome = await self._work_on(part, listener, is_first=not outcomes)
+            except StepSetupError as error:
+                if not outcomes:
+                    raise
+                for verifier in self.judging.verifiers:
+                    findings.setdefault(verifier, {})[part.name] = Finding("no_results", str(error))
+                break
             outcomes.append(outcome)
             if outcome.error is not None:
                 break
@@ -116,8 +129,10 @@ class Steps:
     async def _running(self) -> list[str]:
         return await survivors(self.client, self.container.sandbox.container_id)
 
-    async def _work_on(self, part: Part, listener: Listener) -> Outcome:
+    async def _work_on(self, part: Part, listener: Listener, *, is_first: bool) -> Outcome:
         sandbox = await self.container.between(part)
+        if not is_first:
+            await sandbox.exec(_EMPTY_LOGS, timeout=_EMPTYING, user="0")
         if part.workdir:
             await prepare(sandbox, part.workdir)
         if part.healthcheck:
@@ -187,7 +202,7 @@ class Steps:
             solution_environment=filled(self.task.file.solution.env, containers.variables, "[solution].env"),
             artifacts=self._folder(part),
             network=self.container.network_of_agent(part),
-            servers=in_container(expanded(environment.mcp_servers, containers.variables), sandbox),
+            servers=in_container(environment.mcp_servers, containers.variables, sandbox),
             earlier=tuple(read_earlier(part.earlier)) if part.earlier else (),
         )
 
@@ -228,8 +243,9 @@ async def prepare(sandbox: DockerSandbox, workdir: Path) -> None:
         ran = await sandbox.exec(f"bash {_SETUP}", timeout=_SETTING_UP)
         if ran.exit_code != 0:
             how = "it took too long" if ran.timed_out else f"exit {ran.exit_code}"
-            message = f"{workdir / _SETUP} failed ({how}): {ran.output[-500:].decode(errors='replace').strip()}"
-            raise SandboxError(message)
+            said = ran.output[-500:].decode(errors="replace").strip()
+            message = f"{workdir / _SETUP} failed ({how}): {said}"
+            raise StepSetupError(message)
 
 
 async def _run_hook(sandbox: DockerSandbox, hook: CollectHook) -> str:

@@ -174,6 +174,6 @@ def test_what_an_agent_cannot_be_handed_is_refused_by_name(
         "shown: trajectory.json: step 2 holds a picture, and only text can be handed on",
         "unbroken/goes-on: trajectory.json: the agent terminus cannot go on from an earlier conversation",
         "unbroken/asks-a-server: task.toml, environment.mcp_servers: the agent terminus cannot be given the tools",
-        "over-http: task.toml, environment.mcp_servers: [[environment.mcp_servers]] here needs the variable HERE_LOGIN",
+        "over-http: task.toml, environment.mcp_servers: the agent terminus cannot be given the tools",
     ):
         assert line in done.err, done

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evals.terminal_bench.agents import limits_for
+from evals.terminal_bench.image import verifier_image
 from evals.terminal_bench.judging import Finding, as_one, step_verdicts
 from evals.terminal_bench.part import Part, parts_of, together
 from evals.terminal_bench.runnable import obstacles
@@ -18,6 +19,7 @@ from results.records.manifest import LimitsDescription
 from results.records.outcome import Outcome, TimeSplit
 from results.records.usage import Usage
 
+SERVERS = "[environment]\nmcp_servers = ["
 NUMBERS = st.floats(min_value=-1, max_value=1, allow_nan=False)
 REWARDS = st.dictionaries(st.sampled_from(["reward", "style", "speed"]), NUMBERS, min_size=1)
 
@@ -133,6 +135,61 @@ def test_who_did_not_come_to_the_last_step_has_not_resolved_the_task() -> None:
     assert not as_one(findings, only_last=False, is_whole=False).resolved
 
 
+def test_the_last_step_that_was_begun_counts_even_if_it_earned_nothing() -> None:
+    findings = {"one": Finding("graded", "", {"reward": 1.0}), "two": Finding("no_results", "no reward was written")}
+
+    assert as_one(findings, only_last=True, is_whole=True).reward == 0
+    assert as_one(findings, only_last=False, is_whole=True).reward == 1
+
+
+@pytest.mark.parametrize(
+    ("of_task", "of_step", "dockerfile", "image"),
+    [
+        ("checks:1", "", "", "checks:1"),
+        ("checks:1", "", "tests", "checks:1"),
+        ("checks:1", "", "steps/two/tests", "unbroken/task"),
+        ("checks:1", "checks:2", "steps/two/tests", "checks:2"),
+        ("", "", "tests", "unbroken/task"),
+        ("", "", "", "work:1"),
+    ],
+)
+def test_the_image_of_a_separate_verifier_is_the_nearest(
+    task: Path, of_task: str, of_step: str, dockerfile: str, image: str
+) -> None:
+    if dockerfile:
+        (task / dockerfile / "Dockerfile").write_text("FROM scratch\n")
+
+    def verifier(name: str) -> str:
+        return f"environment = {{docker_image = '{name}'}}" if name else "environment_mode = 'separate'"
+
+    settings = f"""
+    [environment]
+    docker_image = "work:1"
+    [verifier]
+    {verifier(of_task)}
+    [[steps]]
+    name = "two"
+    verifier = {{ {verifier(of_step) if of_step else ""} }}
+    """
+    read_in = read(task, settings)
+    (part,) = parts_of(read_in)
+
+    assert verifier_image(read_in, part.verifier, part.tests).name.partition(":" if "/" in image else "|")[0] == image
+
+
+def test_an_environment_of_its_own_makes_the_verifier_of_a_step_a_separate_one(task: Path) -> None:
+    settings = """
+    [verifier]
+    environment_mode = "shared"
+    [[steps]]
+    name = "one"
+    [[steps]]
+    name = "two"
+    verifier = {environment = {docker_image = "checks:1"}}
+    """
+    assert [part.verifier.mode for part in parts_of(read(task, settings))] == ["shared", "separate"]
+
+
 def test_outcomes_of_steps_add_up() -> None:
     first = Outcome(
         exit="finished", steps=2, usage=Usage(prompt_tokens=5), cost=1.0, time=TimeSplit(model=1), counts={"a": 1}
@@ -152,12 +209,27 @@ def test_outcomes_of_steps_add_up() -> None:
     [
         ("[verifier.env]\nKEY = '${GONE}'\n", "verifier.env"),
         ("[[steps]]\nname = 'one'\nverifier = {env = {KEY = '${GONE}'}}\n", "steps[0].verifier.env"),
+        ("[verifier.environment]\nenv = {KEY = '${GONE}'}\n", "verifier.environment.env"),
+        (f"{SERVERS}{{name = 'a', url = 'https://example.org'}}]\n", "environment.mcp_servers[0]"),
+        (f"{SERVERS}{{name = 'a', url = 'http://${{GONE}}/'}}]\n", "environment.mcp_servers[0]"),
+        (f"{SERVERS}{{name = 'a b', url = 'http://a/'}}]\n", "environment.mcp_servers[0]"),
+        (
+            f"{SERVERS}{{name = 'a', url = 'http://a/'}}, {{name = 'a', url = 'http://b/'}}]\n",
+            "environment.mcp_servers[1]",
+        ),
     ],
 )
 def test_what_cannot_be_run_is_named_by_its_key(task: Path, text: str, key: str) -> None:
     (task / "instruction.md").write_text("Do it.\n")
 
     assert [problem.key for problem in obstacles(read(task, text), {}, "default")] == [key]
+
+
+@pytest.mark.parametrize("agent", ["gold", "nop"])
+def test_who_uses_no_tools_needs_none_of_the_servers(task: Path, agent: str) -> None:
+    (task / "instruction.md").write_text("Do it.\n")
+
+    assert obstacles(read(task, f"{SERVERS}{{name = 'a', url = 'https://${{GONE}}/'}}]\n"), {}, agent) == []
 
 
 def test_what_can_be_run_has_no_obstacle(task: Path) -> None:
