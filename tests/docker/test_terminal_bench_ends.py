@@ -62,6 +62,15 @@ def processes(client: DockerClient, run: str) -> list[str]:
     return found
 
 
+def wait_for_process(client: DockerClient, runs: Path, command_line: str) -> None:
+    deadline = time.monotonic() + 60
+    while not list_runs(runs).found or not any(
+        command_line in each for each in processes(client, only_run(runs).manifest.run_id)
+    ):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
 @pytest.mark.parametrize(("solution", "test"), [(NAP, "true"), ("true", NAP)], ids=["the agent works", "tests run"])
 def test_an_interrupt_leaves_no_container_no_network_and_no_image(
     write_task: WriteTask, console: Console, client: DockerClient, tmp_path: Path, solution: str, test: str
@@ -69,12 +78,7 @@ def test_an_interrupt_leaves_no_container_no_network_and_no_image(
     runs = tmp_path / "runs"
     started = command(write_task(solution, test, SETTINGS), runs, "--verdicts", "both")
     process = subprocess.Popen(started, env=console.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    deadline = time.monotonic() + 60
-    while not list_runs(runs).found or not any(
-        NAP in each for each in processes(client, only_run(runs).manifest.run_id)
-    ):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    wait_for_process(client, runs, NAP)
     for _ in range(1 if solution == NAP else 2):  # the first one lets the judging of what is done come to its end
         process.send_signal(signal.SIGINT)
         time.sleep(0.5)
@@ -93,6 +97,24 @@ def test_an_interrupt_leaves_no_container_no_network_and_no_image(
     assert end is not None
     assert end.outcome.error == "cancelled"
     assert not trial.verdicts()
+
+
+def test_an_interrupt_lets_tests_that_have_begun_come_to_their_end(
+    write_task: WriteTask, console: Console, client: DockerClient, tmp_path: Path
+) -> None:
+    runs = tmp_path / "runs"
+    tests = "sleep 3.25; echo 1 >/logs/verifier/reward.txt"
+    started = command(write_task("true", tests, SETTINGS), runs, "--attempts", "2", "--concurrency", "1")
+    process = subprocess.Popen(started, env=console.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    wait_for_process(client, runs, "sleep 3.25")
+    process.send_signal(signal.SIGINT)
+
+    _, err = process.communicate(timeout=60)
+
+    assert process.returncode == 130, err
+    first, *others = [trial for trial in only_run(runs).trials() if trial.verdicts()]
+    assert [verdict.resolved for verdict in first.verdicts()] == [True]
+    assert others == []  # the second attempt was not begun
 
 
 def test_where_every_trial_fails_the_exit_code_says_so(write_task: WriteTask, console: Console, tmp_path: Path) -> None:
