@@ -164,6 +164,14 @@ def is_running(process_id: int) -> bool:
         return False
 
 
+def wait_for_end(process_id: int) -> None:
+    """Wait until a process is gone that was killed: the system may need a moment for that."""
+    deadline = time.monotonic() + PATIENCE
+    while is_running(process_id):
+        assert time.monotonic() < deadline, f"process {process_id} still runs"
+        time.sleep(0.02)
+
+
 def wait_for(path: Path) -> None:
     """Wait until a file is there, which a process is to make."""
     deadline = time.monotonic() + PATIENCE

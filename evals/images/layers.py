@@ -85,8 +85,14 @@ def local_image(client: "DockerClient", name: str) -> LocalImage | None:
 
 def local_chains(client: "DockerClient") -> set[str]:
     """The chain ids of all layers that are here."""
-    images: Any = client.images.list()
-    return {chain for image in images for chain in _chain(image.attrs)}
+    from docker.errors import NotFound
+
+    api: Any = client.api
+    found: set[str] = set()
+    for identity in api.images(quiet=True):
+        with contextlib.suppress(NotFound):  # somebody has removed it meanwhile
+            found.update(_chain(api.inspect_image(identity)))
+    return found
 
 
 def all_image_ids(client: "DockerClient") -> frozenset[str]:

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from images_desk import ROW, Desk, as_user, desk, engine_info, image_id, layer, 
 from real_things import PATIENCE, end
 from registry_server import Fault, Published, digest_of
 
+from evals.images.layers import local_chains
 from evals.images.pulled_images import PulledImages, engine_identity
 from evals.images.using import use_image
 from runners.docker_engine import ImageUnavailableError, ensure_image
@@ -35,6 +37,17 @@ def test_status_says_what_is_missing_and_what_it_costs_and_pulls_nothing(desk: D
     assert status["cost"]["is_estimate"] is False
     assert desk.has(*images) == [False, False]
     assert not (desk.console.home / "data").exists()
+
+
+def test_an_image_that_is_removed_while_it_is_looked_at_is_no_error(client: DockerClient) -> None:
+    api: Any = client.api
+    for _ in range(5):
+        here = [json.loads(api.import_image_from_data(layer()))["status"] for _ in range(10)]
+        removing = threading.Thread(target=lambda names=here: [api.remove_image(name) for name in names])
+        removing.start()
+        found = local_chains(client)
+        removing.join()
+        assert found
 
 
 def test_status_counts_what_is_here_once_and_only_the_rest_as_missing(desk: Desk, client: DockerClient) -> None:

@@ -11,6 +11,7 @@ from uuid import uuid4
 import pytest
 from container_images import only_sh_image
 from docker import DockerClient
+from engine_owners import owners
 from real_things import VENV, Console, Done, calls
 
 from evals.terminal_bench.image import REPOSITORY as IMAGES
@@ -20,9 +21,8 @@ from results.records.outcome import TryEnd
 from results.records.verdict import Verdict
 from results.run_directory import RunDirectory, list_runs
 from runners.container import ContainerSettings
-from runners.docker_engine import OWNER_LABEL, RUN_LABEL
+from runners.docker_engine import RUN_LABEL
 from runners.docker_sandbox import DockerSandbox
-from runners.owner import Owner
 from runners.private_room import NoRoomError, PrivateRoom
 
 __all__ = ["only_sh_image"]
@@ -119,8 +119,7 @@ def test_the_suite_is_solved_by_its_solutions(
     assert reported.verdicts()[0].fail_to_pass.passed == [
         "roman_checks::test_units", "roman_checks::test_everything_at_once",
     ]  # fmt: skip
-    owners = [Owner.parse(image.labels.get(OWNER_LABEL, "")) for image in client.images.list(all=True)]
-    assert not {owner.process_id for owner in owners if owner} & set(console.process_ids)
+    assert not {owner.process_id for owner in owners(client)} & set(console.process_ids)
 
 
 def test_the_suite_is_not_solved_by_nothing(evaluate: Callable[..., Done], runs: Path, console: Console) -> None:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 from docker import DockerClient
+from engine_owners import owners
 from real_things import VENV, Console
 
 from results.run_directory import RunDirectory, list_runs
-from runners.docker_engine import OWNER_LABEL, RUN_LABEL
-from runners.owner import Owner
+from runners.docker_engine import RUN_LABEL
 
 SUITE = Path(__file__).parents[2] / "evals" / "terminal_bench" / "suite"
 NAP = "sleep 299"
@@ -90,8 +90,7 @@ def test_an_interrupt_leaves_no_container_no_network_and_no_image(
     label = f"{RUN_LABEL}={run.manifest.run_id}"
     assert not client.containers.list(all=True, ignore_removed=True, filters={"label": label})
     assert not client.networks.list(filters={"label": label})  # pyright: ignore[reportUnknownMemberType]
-    owners = [Owner.parse(image.labels.get(OWNER_LABEL, "")) for image in client.images.list(all=True)]
-    assert process.pid not in {owner.process_id for owner in owners if owner}
+    assert process.pid not in {owner.process_id for owner in owners(client)}
     (trial,) = run.trials()
     end = trial.tries()[-1].end()
     assert end is not None

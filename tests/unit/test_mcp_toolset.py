@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 from loop_desk import DONE_REPLY, calling, desk
-from real_things import is_running, wait_for
+from real_things import is_running, wait_for, wait_for_end
 from scripted_client import script
 
 from runners.local_sandbox import LocalSandbox
@@ -319,7 +319,8 @@ class TestTheEnd:
         async with mcp_desk(tmp_path, stdio()) as here:
             started = [int((await here.call(f"test__{name}")).text.split("\n")[1]) for name in ("child", "stubborn")]
             assert all(map(is_running, started))
-        assert not any(map(is_running, started))
+        for process_id in started:
+            wait_for_end(process_id)
 
     async def test_a_cancelled_call_leaves_nothing_behind(self, tmp_path: Path) -> None:
         before = children()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from real_things import VENV, Console, is_running
+from real_things import VENV, Console, wait_for_end
 
 from runners.marked_processes import MARK
 from runners.owner import Owner, make_temporary_folder, this_process
@@ -162,7 +162,7 @@ def test_what_descends_from_a_marked_process_ends_without_a_mark(
     start(dead, f"env -i setsid /bin/sh -c 'echo $$ >{noted}.new; mv {noted}.new {noted}; exec sleep 600' & wait")
     wait_until(noted.exists)
     reap(None)
-    assert not is_running(int(noted.read_text()))
+    wait_for_end(int(noted.read_text()))
 
 
 def test_processes_that_start_one_another_end(
