@@ -3,6 +3,8 @@
 Ctrl-C (or SIGTERM, SIGHUP) once: no new trials, and live ones end with their work kept, and what has been harvested is
 judged. Twice: verifications are broken off as well; the work stays.
 
+Trials that an earlier start of the run has finished are left alone (`evals.resume`).
+
 A try whose sandbox failed is followed by another, once the engine answers. What else went wrong would go wrong again:
 an image that is not there, a fault of ours; and of a backend, the client has tried each request again already.
 """
@@ -15,6 +17,7 @@ from typing import Any, Generic, TypeVar
 
 from agent.interrupts import SIGNALS
 from evals.engine_watch import EngineWatch
+from evals.resume import is_finished, left_work
 from evals.trial import Harvest, Report, Retrying, TrialFlow, close_try, not_judged
 from results.record_files import DamagedFileError
 from results.records.outcome import Outcome
@@ -33,6 +36,8 @@ class ExecutionSettings:
     verifications: int = 2
     tries: int = 2
     """How often a trial is tried, and the work of a try judged, while the sandbox or the verifier fails."""
+    command: tuple[str, ...] = ()
+    """The arguments by which the run was started, without secrets."""
 
 
 @dataclass
@@ -40,6 +45,8 @@ class RunResult:
     """How a run ended."""
 
     finished: int = 0
+    finished_before: int = 0
+    """By an earlier start of the run."""
     errors: int = 0
     interrupted: bool = False
     leftovers: list[str] = field(default_factory=list[str])
@@ -77,30 +84,51 @@ class Execution(Generic[TaskT]):
         """Carry out all of them."""
         with _on_interrupt(self._interrupt):
             try:
+                pending = await asyncio.to_thread(self._pending)
                 async with asyncio.TaskGroup() as group:
-                    for attempt in range(1, self.run.manifest.attempts + 1):
-                        for task in self.tasks:
-                            group.create_task(self._trial(task, attempt))
+                    for task, trial in pending:
+                        group.create_task(self._trial(task, trial))
             except ExceptionGroup as failures:  # a full disk, say: one sentence, not a group of them
                 raise failures.exceptions[0] from failures
 
-    async def _trial(self, task: TaskT, attempt: int) -> None:
-        trial = self.run.trial(self.flow.task_id(task), attempt)
+    def _pending(self) -> list[tuple[TaskT, TrialDirectory]]:
+        """The trials that have yet to be done, the first attempts at all tasks before the second ones."""
+        attempts = range(1, self.run.manifest.attempts + 1)
+        trials = [
+            (task, self.run.trial(self.flow.task_id(task), attempt)) for attempt in attempts for task in self.tasks
+        ]
+        verifiers = self.run.manifest.verifiers
+        pending = [(task, trial) for task, trial in trials if not is_finished(trial, verifiers)]
+        self.result.finished_before = len(trials) - len(pending)
+        return pending
+
+    async def _trial(self, task: TaskT, trial: TrialDirectory) -> None:
+        left = await asyncio.to_thread(left_work, trial)
+        if left and (self.flow.judges_what_lies_there or left.judged_by):
+            directory, harvest = left.directory, left.harvest
+        else:
+            # Held over another try too: while the engine is away, a trial that began now would only lose its first one.
+            async with self._agents:
+                if self.result.interrupted:
+                    return
+                directory, harvest = await self._agent_phase(task, trial)
         verdicts: list[Verdict] = []
-        # Held over another try too: while the engine is away, a trial that began now would only lose its first one.
-        async with self._agents:
-            if self.result.interrupted:
-                return
-            directory, harvest = await self._agent_phase(task, trial)
         if harvest is not None:
             async with self._verifications:
                 verdicts = await self._judge(task, trial, directory, harvest)
-        end = directory.end()
-        assert end is not None
-        self._count(end.outcome)
+        outcome = await asyncio.to_thread(self._outcome, trial, directory)
+        self._count(outcome)
         await self._audit(task, trial, directory)
         with contextlib.suppress(OSError):  # who watched has gone away; the work goes on
-            self.report(trial, end.outcome, verdicts)
+            self.report(trial, outcome, verdicts)
+
+    def _outcome(self, trial: TrialDirectory, directory: TryDirectory) -> Outcome:
+        """How a try ended; without the error that once kept it from a verdict, where it has one now."""
+        end = directory.end()
+        assert end is not None
+        if end.outcome.error is not None and is_finished(trial, self.run.manifest.verifiers):
+            return end.outcome.model_copy(update={"error": None})
+        return end.outcome
 
     async def _audit(self, task: TaskT, trial: TrialDirectory, directory: TryDirectory) -> None:
         try:

@@ -19,6 +19,7 @@ from evals.swebench.trial import AgentPhase, SwebenchFlow
 from evals.trial import Report
 from results.records.doctor import DoctorReport
 from results.run_directory import RunDirectory
+from results.run_lock import run_lock
 from runners.docker_engine import connect
 from runners.networks import open_network
 from runners.reaper import Reaping, reap_beside, remove_containers
@@ -59,14 +60,16 @@ async def carry_out(
     """
     run_id, janitor = run.manifest.run_id, Janitor()
     options = settings.sandbox.with_host() if isinstance(agent, CommandAgent) else settings.sandbox
-    with contextlib.closing(await asyncio.to_thread(connect)) as client:
+    with run_lock(run.path), contextlib.closing(await asyncio.to_thread(connect)) as client:
         async with (
             leased_images(client, run_id, (row.image for row in rows)),
             settings.judging.open(client, janitor, run_id, list(run.manifest.verifiers)) as verifiers,
             open_network(client, options, run=run_id) as network,
         ):
             run.append_session(
-                describe_session(run, client, settings.concurrency, settings.doctor, settings.allow_lost_thinking)
+                describe_session(
+                    run, client, settings.concurrency, settings.doctor, settings.allow_lost_thinking, settings.command
+                )
             )
             phase = AgentPhase(client, agent, janitor, network, run_id, settings.secrets)
             execution = Execution(run, rows, SwebenchFlow(phase, verifiers), settings, report)

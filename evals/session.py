@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ def describe_session(
     concurrency: int,
     doctor: DoctorReport | None = None,
     allow_lost_thinking: bool = False,
+    command: Sequence[str] = (),
 ) -> SessionRecord:
     """The record of a start that is made now."""
     return SessionRecord(
@@ -32,6 +34,8 @@ def describe_session(
         engine=engine_version(client),
         commit=_commit(),
         concurrency=concurrency,
+        command=list(command),
+        directory=os.getcwd() if command else None,  # noqa: PTH109 - a string
         doctor=doctor,
         allow_lost_thinking=allow_lost_thinking,
     )

@@ -55,6 +55,11 @@ class Retrying:
 class TrialFlow(Protocol[TaskT]):
     """How the trials of one benchmark go."""
 
+    @property
+    def judges_what_lies_there(self) -> bool:
+        """Whether work is judged that lies in the try's folder; else it needs the container, which dies with us."""
+        ...
+
     def task_id(self, task: TaskT) -> str:
         """What the task is called in a run."""
         ...
@@ -66,7 +71,10 @@ class TrialFlow(Protocol[TaskT]):
     async def judge(
         self, task: TaskT, trial: TrialDirectory, directory: TryDirectory, harvest: Harvest, retrying: Retrying
     ) -> list[Verdict]:
-        """Append the verdicts on a try, and close the try. None where there is nothing to judge, or no judge."""
+        """Append the verdicts on a try, and close the try. None where there is nothing to judge, or no judge.
+
+        A verifier that has judged the try before does not do so again.
+        """
         ...
 
     def audit(self, task: TaskT, directory: TryDirectory) -> TraceAudit:
@@ -93,7 +101,9 @@ async def guarded(work: Awaitable[tuple[Outcome, T]]) -> tuple[Outcome, T | None
 
 
 def close_try(trial: TrialDirectory, directory: TryDirectory, harvest: Harvest, outcome: Outcome) -> None:
-    """Write the try's end, which is the last that is written of it."""
+    """Write the try's end, which is the last that is written of it; one that is there stays."""
+    if directory.end() is not None:
+        return
     directory.write_end(
         TryEnd(
             task_id=trial.task_id,

@@ -49,8 +49,9 @@ def _run(name: str, arguments: list[str]) -> None:
     debug = "--debug" in options
     without = [argument for argument in options if argument != "--debug"] + arguments[len(options) :]
     application: typer.Typer = import_own(f"unbroken.commands.{name}").application
+    invocation = import_own("unbroken.commands.starting").Invocation(tuple(without))
     try:
-        application(without, prog_name=name)
+        application(without, prog_name=name, obj=invocation)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except Exception as error:  # the boundary of the process: a person reads this

@@ -19,6 +19,7 @@ from evals.audit.record import audit_try
 from evals.command_agent import CommandAgent, CommandPlace
 from evals.images.using import use_image
 from evals.janitor import Janitor
+from evals.resume import verdicts_on
 from evals.swebench import clean_room
 from evals.swebench.dataset import AnyInstance
 from evals.swebench.grading import GraderError
@@ -137,6 +138,11 @@ class SwebenchFlow:
     phase: AgentPhase
     verifiers: Sequence[Verifier]
 
+    @property
+    def judges_what_lies_there(self) -> bool:
+        """A patch."""
+        return True
+
     def task_id(self, task: AnyInstance) -> str:
         """The instance's id."""
         return task.instance_id
@@ -168,7 +174,9 @@ async def judge(
     outcome, found = harvest.outcome, list[Verdict]()
     if harvest.can_be_judged:
         try:
-            outcome = await judge_all(verifiers, row, trial, directory, harvest, retrying, found)
+            judged_by = verdicts_on(trial, directory)
+            asked = [verifier for verifier in verifiers if verifier.name not in judged_by]
+            outcome = await judge_all(asked, row, trial, directory, harvest, retrying, found)
         except asyncio.CancelledError:
             outcome = not_judged(harvest.outcome)
     close_try(trial, directory, harvest, outcome)

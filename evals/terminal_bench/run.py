@@ -28,6 +28,7 @@ from evals.trial import Report
 from results.records.doctor import DoctorReport
 from results.records.manifest import BenchmarkDescription, Manifest
 from results.run_directory import RunDirectory
+from results.run_lock import run_lock
 from runners.docker_engine import connect
 from runners.reaper import reap_beside, remove_containers
 
@@ -92,11 +93,13 @@ async def carry_out(
     Raises EngineUnavailableError when there is no Docker engine.
     """
     run_id, janitor = run.manifest.run_id, Janitor()
-    with contextlib.closing(await asyncio.to_thread(connect)) as client:
+    with run_lock(run.path), contextlib.closing(await asyncio.to_thread(connect)) as client:
         names = (recipe.name for task in tasks for recipe in service_images(task).values())
         async with leased_images(client, run_id, names), AsyncExitStack() as stack:
             run.append_session(
-                describe_session(run, client, settings.concurrency, settings.doctor, settings.allow_lost_thinking)
+                describe_session(
+                    run, client, settings.concurrency, settings.doctor, settings.allow_lost_thinking, settings.command
+                )
             )
             networks = Networks(client, run_id, stack)
             relayed = isinstance(agent, CommandTerminalAgent)

@@ -84,6 +84,11 @@ class TerminalBenchFlow:
     secrets: frozenset[str]
     """What is taken out of everything that is recorded."""
 
+    @property
+    def judges_what_lies_there(self) -> bool:
+        """The tests need the container."""
+        return False
+
     def task_id(self, task: TaskDirectory) -> str:
         """The task's name."""
         return task.name
@@ -117,8 +122,10 @@ class TerminalBenchFlow:
         retrying: Retrying,  # noqa: ARG002 - tests change what they look at, so they are run once
     ) -> list[Verdict]:
         """Run the task's tests."""
-        assert isinstance(harvest, LiveWork)
         outcome, found = harvest.outcome, list[Verdict]()
+        if not isinstance(harvest, LiveWork):  # it has been judged, and its process died before it could say so
+            close_try(trial, directory, harvest, outcome)
+            return found
         try:
             if harvest.can_be_judged:
                 outcome = await self._judge(task, trial, directory, harvest, found)

@@ -109,6 +109,10 @@ class SessionRecord(Record):
     commit: str | None = None
     """The commit of the harness, where it runs from a checkout; `+` is added when there are changes on top."""
     concurrency: int
+    command: list[str] = Field(default_factory=list[str])
+    """The arguments of `evals`, without secrets, by which the run can be gone on with; empty where nobody said."""
+    directory: str | None = None
+    """The working directory, to which paths in `command` are relative."""
     image_ids: dict[str, str] = Field(default_factory=dict)
     """The digest of each image, by its name."""
     doctor: DoctorReport | None = None

@@ -41,9 +41,14 @@ def test_status_says_what_is_missing_and_what_it_costs_and_pulls_nothing(desk: D
 
 def test_an_image_that_is_removed_while_it_is_looked_at_is_no_error(client: DockerClient) -> None:
     api: Any = client.api
+
+    def remove(names: list[str]) -> None:
+        for name in names:
+            api.remove_image(name)
+
     for _ in range(5):
-        here = [json.loads(api.import_image_from_data(layer()))["status"] for _ in range(10)]
-        removing = threading.Thread(target=lambda names=here: [api.remove_image(name) for name in names])
+        here = [str(json.loads(api.import_image_from_data(layer()))["status"]) for _ in range(10)]
+        removing = threading.Thread(target=remove, args=[here])
         removing.start()
         found = local_chains(client)
         removing.join()

@@ -29,6 +29,7 @@ from unbroken.commands.running import (
     tell_result,
     who,
 )
+from unbroken.commands.starting import RunId, Start, announce, resume, trials_left
 from unbroken.commands.task_selection import TaskSelection
 from unbroken.commands.verification import Verification
 
@@ -102,6 +103,8 @@ def swebench(
     verification: Verification,
     tries: Tries = 2,
     allow_lost_thinking: AllowLostThinking = False,
+    run_id: RunId = None,
+    invoked: typer.Context,
 ) -> None:
     """Run SWE-bench tasks in Docker and judge them with swebench's own grading.
 
@@ -126,15 +129,18 @@ def swebench(
     )
     sandbox = containers.options(settings, network="none")
     selected = tasks.load(dataset, tell)
+    secrets = options.secrets(asked)
+    start = Start.of(invoked, run_id, secrets)
     run_settings = RunSettings(
         concurrency,
         verifications,
         tries,
+        start.command,
         sandbox=sandbox,
-        secrets=options.secrets(asked),
+        secrets=secrets,
         judging=verification.asked(selected),
     )
-    code = asyncio.run(_swebench(selected, setup, opened, options.runs_directory(runs), run_settings))
+    code = asyncio.run(_swebench(selected, setup, opened, options.runs_directory(runs), run_settings, start))
     raise typer.Exit(code)
 
 
@@ -143,6 +149,7 @@ terminal_bench.register(application)
 application.command()(records.audit)
 application.command()(records.export)
 application.command()(clean)
+application.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(resume)
 application.add_typer(images.application, name="images")
 application.add_typer(tasks.application, name="tasks")
 
@@ -153,11 +160,13 @@ async def _swebench(
     opened: "AbstractAsyncContextManager[TaskAgent | CommandAgent]",
     runs: Path,
     settings: "RunSettings",
+    start: Start,
 ) -> int:
     await _check_engine(settings)
+    name = f"swebench:{dataset.name}"
     async with opened as task_agent:
         settings = await _examined(task_agent, settings, setup)
-        run_id, result = await _run(f"swebench:{dataset.name}", dataset, task_agent, runs, setup.attempts, settings)
+        run_id, result = await _run(name, dataset, task_agent, runs, setup.attempts, settings, start)
     typer.echo(f"\nresults show {run_id}" + runs_option(runs))
     return exit_code(result)
 
@@ -203,7 +212,7 @@ async def _demo_swebench(setup: Setup, runs: Path, concurrency: int) -> "list[tu
                 concurrency, secrets=options.secrets(setup.asked), judging=Judging(VerifierSettings("official"))
             )
             settings = await _examined(agent, settings, setup)
-            outcomes.append(await _run("demo", dataset, agent, runs, 1, settings))
+            outcomes.append(await _run("demo", dataset, agent, runs, 1, settings, Start()))
     return outcomes
 
 
@@ -215,7 +224,7 @@ async def _demo_terminal_bench(setup: Setup, runs: Path, concurrency: int) -> "l
     settings = TerminalBenchSettings(concurrency, secrets=options.secrets(setup.asked))
     return [
         await terminal_bench.run_tasks(
-            obtained, obtained.found.tasks, setup, terminal_bench.open_default(setup, choice), runs, settings
+            obtained, obtained.found.tasks, setup, terminal_bench.open_default(setup, choice), runs, settings, Start()
         )
         for choice in _backends(setup, SCRIPTS)
     ]
@@ -251,10 +260,11 @@ async def _run(
     runs: Path,
     attempts: int,
     settings: "RunSettings",
+    start: Start,
 ) -> "tuple[str, RunResult]":
     from evals.manifest import make_manifest
     from evals.run import carry_out
-    from results.run_directory import RunDirectory, new_run_id
+    from results.run_directory import new_run_id
 
     manifest = make_manifest(
         new_run_id(f"{benchmark}-{label(agent)}"),
@@ -265,12 +275,12 @@ async def _run(
         settings.sandbox,
         settings.judging,
     )
-    run = RunDirectory.create(runs, manifest)
-    total = len(dataset.rows) * attempts
-    typer.echo(f"run {manifest.run_id}: {total} trials, {who(agent)}")
-    result = await carry_out(run, dataset.rows, agent, settings, Progress(total))
-    tell_result(manifest.run_id, result, total)
-    return manifest.run_id, result
+    run = start.open(runs, manifest)
+    left = trials_left(run)
+    announce(run, who(agent), left)
+    result = await carry_out(run, dataset.rows, agent, settings, Progress(left))
+    tell_result(run.manifest.run_id, result, left)
+    return run.manifest.run_id, result
 
 
 @asynccontextmanager

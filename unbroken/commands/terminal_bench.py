@@ -30,6 +30,7 @@ from unbroken.commands.running import (
     tell_result,
     who,
 )
+from unbroken.commands.starting import RunId, Start, announce, trials_left
 from unbroken.commands.terminus_agent import TERMINUS
 
 if TYPE_CHECKING:
@@ -123,6 +124,8 @@ def terminal_bench(
     verifications: Annotated[int, typer.Option(min=1, help="Trials that are judged at the same time.")] = 4,
     tries: Tries = 2,
     allow_lost_thinking: AllowLostThinking = False,
+    run_id: RunId = None,
+    invoked: typer.Context,
 ) -> None:
     """Run tasks in Harbor's format (Terminal-Bench) in Docker, and judge them by their own tests.
 
@@ -147,20 +150,23 @@ def terminal_bench(
     command = command_options.check(agent, setup, prompt)
     if setup.agent == TERMINUS:
         terminus_agent.check(setup, prompt)
+    secrets = options.secrets(asked)
+    start = Start.of(invoked, run_id, secrets)
     run_settings = TerminalBenchSettings(
         concurrency,
         verifications,
         tries,
+        start.command,
         limits=_limits(setup, memory, timeout_multiplier),
         clip_resources=clip_resources,
         verifiers=tuple(VERIFIERS) if verdicts == "both" else (OFFICIAL,),
-        secrets=options.secrets(asked),
+        secrets=secrets,
     )
     obtained = obtained_tasks(dataset)
     selected = selected_tasks(obtained, tasks, setup.agent, skip_invalid=skip_invalid, excluded=exclude, first=first)
     opened = _command(command_options.open(command, setup, asked.backend)) if command else _agent(setup)
     directory = options.runs_directory(runs)
-    run_id, result = asyncio.run(run_tasks(obtained, selected, setup, opened, directory, run_settings))
+    run_id, result = asyncio.run(run_tasks(obtained, selected, setup, opened, directory, run_settings, start))
     typer.echo(f"\nresults show {run_id}" + runs_option(directory))
     raise typer.Exit(exit_code(result))
 
@@ -245,28 +251,35 @@ async def run_tasks(
     opened: "AbstractAsyncContextManager[tuple[TerminalAgent, ModelAgent | None]]",
     runs: Path,
     settings: "TerminalBenchSettings",
+    start: Start,
 ) -> "tuple[str, RunResult]":
     """Carry out a run on these tasks, and tell of it; its id, and what came of it. Raises what a backend raises."""
     from dataclasses import replace
 
     from evals.terminal_bench.run import carry_out, make_manifest
-    from results.run_directory import RunDirectory, new_run_id
+    from results.run_directory import new_run_id
 
     limits = await _limits_here(tasks, settings)
     async with opened as (agent, model):
         doctor = await setup.examine(model)
         settings = replace(settings, limits=limits, doctor=doctor, allow_lost_thinking=setup.allow_lost_thinking)
-        run_id = new_run_id(f"terminal-bench-{label(model or agent)}")
         manifest = make_manifest(
-            run_id, obtained.source, tasks, agent, setup.attempts, limits, settings.verifiers, obtained.revision
+            new_run_id(f"terminal-bench-{label(model or agent)}"),
+            obtained.source,
+            tasks,
+            agent,
+            setup.attempts,
+            limits,
+            settings.verifiers,
+            obtained.revision,
         )
-        run = RunDirectory.create(runs, manifest)
-        total = len(tasks) * setup.attempts
+        run = start.open(runs, manifest)
+        left = trials_left(run)
         working = f"agent {agent.name}, " if agent.name in (COMMAND, TERMINUS) else ""
-        typer.echo(f"run {run_id}: {total} trials, {working}{who(model or agent)}")
-        result = await carry_out(run, tasks, agent, settings, Progress(total), tell)
-    tell_result(run_id, result, total)
-    return run_id, result
+        announce(run, f"{working}{who(model or agent)}", left)
+        result = await carry_out(run, tasks, agent, settings, Progress(left), tell)
+    tell_result(run.manifest.run_id, result, left)
+    return run.manifest.run_id, result
 
 
 async def _limits_here(tasks: "Sequence[TaskDirectory]", settings: "TerminalBenchSettings") -> "TaskLimits":

@@ -1,0 +1,180 @@
+"""A run that is killed at any moment goes on where it was: nothing that has a verdict is done or judged again."""
+
+import asyncio
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from engine_owners import owners
+from real_things import PATIENCE, VENV, Console, calls
+
+from evals.demo.suite import build_images, load_rows
+from results.run_directory import RunDirectory, TrialDirectory
+from runners.docker_engine import connect
+
+LONG = bool(os.environ.get("UNBROKEN_LONG"))
+MOMENTS, ATTEMPTS = (30, 20) if LONG else (3, 2)
+SEED = 7
+EVALS = str(VENV / "bin" / "evals")
+DONE = {"content": "It is done."}
+pytestmark = pytest.mark.timeout(240 + 60 * MOMENTS)
+
+Finished = dict[Path, bytes]
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    rows = [row for row in load_rows() if "tally" in row["instance_id"] or "lapse" in row["instance_id"]]
+    client = connect()
+    asyncio.run(build_images(client, rows))
+    client.close()
+    path = tmp_path / "rows.json"
+    path.write_text(json.dumps(rows), "utf-8")
+    return path
+
+
+@pytest.fixture
+def console(console: Console) -> Console:
+    return replace(console, patience=20 * PATIENCE)
+
+
+@pytest.fixture
+def command(dataset: Path, tmp_path: Path, write_script: Callable[..., str]) -> list[str]:
+    backend = write_script(calls("sleep 0.3; echo one >one"), calls("echo two >two"), DONE)
+    start = [EVALS, "swebench", "--dataset", str(dataset), "--runs", str(tmp_path / "runs"), "--backend", backend]
+    return [*start, "--attempts", str(ATTEMPTS), "--concurrency", "4"]
+
+
+def opened(tmp_path: Path) -> RunDirectory:
+    return RunDirectory.open(tmp_path / "runs" / "crash")
+
+
+def finished(run: RunDirectory) -> Finished:
+    """What was recorded of trials that have all their verdicts."""
+    whole = [trial for trial in run.trials() if has_all_verdicts(run, trial)]
+    return {path: path.read_bytes() for trial in whole for path in trial.path.rglob("*") if is_record(path)}
+
+
+def has_all_verdicts(run: RunDirectory, trial: TrialDirectory) -> bool:
+    return {verdict.verifier for verdict in trial.verdicts()} == set(run.manifest.verifiers)
+
+
+def is_record(path: Path) -> bool:
+    return path.is_file() and (path.name in ("trajectory.jsonl", "patch.diff") or path.parent.name == "verdicts")
+
+
+def killed(console: Console, command: list[str], seconds: float) -> int:
+    process = subprocess.Popen(command, env=console.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    time.sleep(seconds)
+    process.kill()
+    process.wait()
+    return process.pid
+
+
+def test_a_run_that_is_killed_again_and_again_comes_to_its_end(
+    console: Console, command: list[str], tmp_path: Path
+) -> None:
+    begun = time.monotonic()
+    whole = console.run([*command, "--run-id", "whole"])
+    assert whole.code == 0, whole
+    length = time.monotonic() - begun
+    chance, process_ids = random.Random(SEED), set[int]()
+    kept: Finished = {}
+    for _ in range(MOMENTS):
+        # Below what a start takes there is nothing to kill, and a third of the length leaves something for each start.
+        process_ids.add(killed(console, [*command, "--run-id", "crash"], chance.uniform(0.5, max(3.0, length / 3))))
+        if (tmp_path / "runs" / "crash" / "run.json").exists():
+            recorded = finished(opened(tmp_path))
+            assert kept.items() <= recorded.items()
+            kept = recorded
+
+    done = console.run([EVALS, "resume", "crash", "--runs", str(tmp_path / "runs")])
+
+    assert done.code == 0, done
+    run = opened(tmp_path)
+    assert kept.items() <= finished(run).items()
+    for trial in run.trials():
+        verdicts = trial.verdicts()
+        assert sorted(verdict.verifier for verdict in verdicts) == sorted(run.manifest.verifiers)
+        judged = {verdict.try_number for verdict in verdicts}
+        assert judged == {trial.tries()[-1].number}  # no try after one that has its verdicts
+        end = trial.tries()[-1].end()
+        assert end is not None
+        assert end.outcome.error is None
+    assert len(run.sessions(lambda _: None)) > 1
+    with closing(connect()) as client:
+        assert process_ids.isdisjoint(owner.process_id for owner in owners(client))
+
+    again = console.run([EVALS, "resume", "crash", "--runs", str(tmp_path / "runs")])
+    assert again.code == 0, again
+    assert f"it goes on, 0 of {len(run.trials())} trials are left" in again.out
+
+
+def test_an_interrupted_run_goes_on_with_other_limits_of_this_machine_and_is_not_made_another_one(
+    console: Console, command: list[str], tmp_path: Path
+) -> None:
+    process = subprocess.Popen(
+        [*command, "--run-id", "crash", "--concurrency", "1"], env=console.environment, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )  # fmt: skip
+    deadline = time.monotonic() + PATIENCE
+    while not list((tmp_path / "runs").glob("crash/trials/*/*/verdicts/*.json")):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    resume = [EVALS, "resume", "crash", "--runs", str(tmp_path / "runs")]
+    busy = console.run(resume)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=PATIENCE)
+
+    assert process.returncode == 130
+    assert (busy.code, f"process {process.pid} on " in busy.err) == (2, True), busy
+
+    other = console.run([*resume, "--attempts", "3"])
+    assert other.code == 2, other
+    assert "this would be another run:" in other.err
+    assert "attempts" in other.err
+
+    before = finished(opened(tmp_path))
+    done = console.run([*resume, "--concurrency", "2"])
+    assert done.code == 0, done
+    run = opened(tmp_path)
+    assert 0 < len(before) < len(finished(run))
+    assert before.items() <= finished(run).items()
+    assert [session.concurrency for session in run.sessions()] == [1, 2]
+
+
+def test_a_task_whose_container_died_with_the_harness_is_done_again(console: Console, tmp_path: Path) -> None:
+    texts = {
+        "task.toml": '[environment]\ndocker_image = "unbroken/base:1"\nnetwork_mode = "no-network"\n',
+        "instruction.md": "Do it.\n",
+        "solution/solve.sh": "echo 1 >/earned\n",
+        "tests/test.sh": "#!/bin/bash\nsleep 3\ncp /earned /logs/verifier/reward.txt\n",
+    }
+    for name, text in texts.items():
+        path = tmp_path / "tasks" / "one" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    start = [EVALS, "terminal-bench", "--dataset", "tasks", "--runs", "runs", "--agent", "gold", "--run-id", "crash"]
+    process = subprocess.Popen(start, env=console.environment, cwd=tmp_path, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + PATIENCE
+    while not list((tmp_path / "runs").glob("crash/trials/*/1/verdicts/1")):  # its tests have begun
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+
+    done = console.run([EVALS, "resume", str(tmp_path / "runs" / "crash")])  # from another directory
+
+    assert done.code == 0, done
+    (trial,) = opened(tmp_path).trials()
+    assert [verdict.resolved for verdict in trial.verdicts()] == [True]
+    assert [verdict.try_number for verdict in trial.verdicts()] == [2]
+    assert [one.end() is None for one in trial.tries()] == [True, False]

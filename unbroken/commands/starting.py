@@ -1,0 +1,126 @@
+"""How a run begins, or goes on: `evals resume RUN`, `--run-id`, and what is recorded of the command."""
+
+import os
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from unbroken.commands import options
+from unbroken.commands.option_groups import RECORDS, option
+
+if TYPE_CHECKING:
+    from results.records.manifest import Manifest, SessionRecord
+    from results.run_directory import RunDirectory
+
+RunId = Annotated[
+    str | None,
+    option(
+        "--run-id", group=RECORDS, metavar="ID",
+        help="A name of your own for the run. Where there is such a run, it goes on, if it is the same.",
+    ),
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """The arguments with which the process was started, and the run that it goes on with."""
+
+    arguments: tuple[str, ...]
+    resumed: "RunDirectory | None" = None
+
+
+@dataclass(frozen=True)
+class Start:
+    """The start of a run by a command."""
+
+    command: tuple[str, ...] = ()
+    """The arguments of `evals`, without secrets."""
+    run_id: str | None = None
+    resumed: "RunDirectory | None" = None
+
+    @classmethod
+    def of(cls, context: typer.Context, run_id: str | None, secrets: Collection[str]) -> "Start":
+        """The start that the command in `context` is; `secrets` are taken out of what is recorded of it."""
+        from agent.redaction import redacted
+
+        invocation = context.find_object(Invocation) or Invocation(())
+        command = tuple(redacted(argument, secrets) for argument in invocation.arguments)
+        return cls(command, run_id, invocation.resumed)
+
+    def open(self, runs: Path, manifest: "Manifest") -> "RunDirectory":
+        """A new run, or the one that is to go on.
+
+        Raises ManifestChangedError where that one is another, RunExistsError, and ValueError for an id that is none.
+        """
+        from evals.resume import same_run
+        from results.run_directory import RunDirectory
+
+        if self.resumed:
+            return same_run(self.resumed, manifest)
+        if self.run_id is None:
+            return RunDirectory.create(runs, manifest)
+        own = manifest.model_copy(update={"run_id": self.run_id})
+        if (runs / self.run_id / "run.json").is_file():
+            return same_run(RunDirectory.open(runs / self.run_id), own)
+        return RunDirectory.create(runs, own)
+
+
+def trials_left(run: "RunDirectory") -> int:
+    """How many trials of a run have yet to be done. Raises DamagedFileError."""
+    from evals.resume import is_finished
+
+    return sum(not is_finished(trial, run.manifest.verifiers) for trial in run.trials())
+
+
+def announce(run: "RunDirectory", who: str, left: int) -> None:
+    """Print the first line of a run."""
+    total = len(run.trials())
+    amount = f"{total} trials" if left == total else f"it goes on, {left} of {total} trials are left"
+    typer.echo(f"run {run.manifest.run_id}: {amount}, {who}")
+
+
+def resume(
+    context: typer.Context,
+    *,
+    run: Annotated[str, typer.Argument(help="A folder, an id, or the beginning or the end of one.")],
+    runs: options.Runs = None,
+) -> None:
+    """Go on with a run that was broken off: what has a verdict stays, everything else is done.
+
+    Options behind RUN stand in the place of those that the run was begun with: how much is done at once, where the
+    model is served now. What would make it another run is refused, with what differs. Exit: as the command that began
+    it.
+    """
+    from results.run_directory import find_run
+    from unbroken.commands.evals import application
+
+    found = find_run(options.runs_directory(runs), run)
+    session = _begun(found)
+    if session.directory and Path(session.directory).is_dir():
+        folder = found.path.resolve()
+        os.chdir(session.directory)
+        found = type(found)(folder, found.manifest)
+    arguments = (*session.command, *context.args)
+    application(list(arguments), prog_name="evals", obj=Invocation(arguments, found))
+
+
+def _begun(run: "RunDirectory") -> "SessionRecord":
+    from agent.redaction import REDACTED
+
+    recorded = [session for session in run.sessions(lambda _: None) if session.command]
+    if not recorded:
+        message = (
+            f"run {run.manifest.run_id} does not say with which command it was begun; give that command again with "
+            f"--run-id {run.manifest.run_id}"
+        )
+        raise ValueError(message)
+    if any(REDACTED in argument for argument in recorded[-1].command):
+        message = (
+            f"the command that began run {run.manifest.run_id} held a secret, which is not recorded; give that command "
+            f"again with --run-id {run.manifest.run_id}"
+        )
+        raise ValueError(message)
+    return recorded[-1]
