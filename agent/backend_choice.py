@@ -38,6 +38,8 @@ class BackendOptions:
     """Seconds that one response may take, with every try and the waits between them."""
     retries: int = 5
     """How often a request that failed for a reason that may pass is sent again."""
+    outage: float = 0.0
+    """Seconds for which a server is waited for that was there before and has gone away."""
     weights: str | None = None
     """This and the next are taken where the server does not tell."""
     quantisation: str | None = None

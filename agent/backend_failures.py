@@ -35,13 +35,21 @@ _SILENCES: Mapping[Awaited, str] = {
 }
 
 
-class TransientError(Exception):
-    """A failure that may pass. `retry_after` is the number of seconds that the server asks to wait."""
+_AWAY = (502, 503, 504)
+"""What a proxy says whose server is gone, and llama.cpp while it loads a model."""
 
-    def __init__(self, failure: BackendError, retry_after: float | None = None) -> None:
+
+class TransientError(Exception):
+    """A failure that may pass. `retry_after` is the number of seconds that the server asks to wait.
+
+    `is_away`: there is no server, or one that says that it cannot serve yet, as while it loads a model.
+    """
+
+    def __init__(self, failure: BackendError, retry_after: float | None = None, *, is_away: bool = False) -> None:
         super().__init__(str(failure))
         self.failure = failure
         self.retry_after = retry_after
+        self.is_away = is_away
 
 
 class FailureReader:
@@ -59,12 +67,13 @@ class FailureReader:
                 return self._silence(error)
             case openai.APITimeoutError() | httpx2.TimeoutException():
                 sentence = f"{self._where} cannot be reached: it does not take the connection"
-                return TransientError(BackendUnreachableError(sentence))
+                return TransientError(BackendUnreachableError(sentence), is_away=True)
             case openai.APIConnectionError() | httpx2.RequestError() if status := _status_before_break(error):
                 return self._broken_refusal(status)
             case openai.APIConnectionError() | httpx2.RequestError() if not answered:
                 reason = self._clean(str(_origin(error)))
-                return TransientError(BackendUnreachableError(f"{self._where} cannot be reached: {reason}"))
+                sentence = f"{self._where} cannot be reached: {reason}"
+                return TransientError(BackendUnreachableError(sentence), is_away=True)
             case None | openai.APIConnectionError() | httpx2.RequestError():
                 return TransientError(BackendError(f"{self._where} broke off in the middle of its answer"))
             case openai.APIError():
@@ -99,7 +108,7 @@ class FailureReader:
         failure = BackendError(f"{self._where} {answered}: {self._clean(said)}{advice}")
         may_pass = status is None or status in self._dialect.failures.passing
         if may_pass and not matches_any(self._dialect.failures.hopeless, text):
-            return TransientError(failure, _retry_after(error))
+            return TransientError(failure, _retry_after(error), is_away=status in _AWAY)
         return failure
 
     def _broken_refusal(self, status: int) -> BackendError | TransientError:

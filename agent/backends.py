@@ -74,7 +74,7 @@ async def _connected(
     description, dialect = await in_background(describe, Server(url, key), options)
     if on_found and options.dialect is None and not description.scripted:
         on_found(f"it speaks {dialect.name}: {description.stated['dialect']}")
-    retry = RetryPolicy(attempts=options.retries + 1)
+    retry = RetryPolicy(attempts=options.retries + 1, outage=options.outage)
     silence = options.stall_timeout
     waits = replace(Waits() if silence is None else Waits.of_silence(silence), total=options.longest_step)
     backend = ChatBackend(description, key or "none", waits=waits, retry=retry, dialect=dialect)

@@ -19,11 +19,13 @@ from tenacity import (
     AsyncRetrying,
     RetryCallState,
     retry_if_exception_type,
-    stop_after_attempt,
+    stop_any,
     stop_before_delay,
+    stop_never,
     wait_exponential_jitter,
     wait_random,
 )
+from tenacity.stop import stop_base
 
 from agent.addresses import http_client
 from agent.backend import BackendError, DeltaListener, RetryListener, ThinkingWatch, UsageListener
@@ -55,6 +57,8 @@ class RetryPolicy:
     longest_wait: float = 30.0
     longest_stated_wait: float = 300.0
     """A server that says itself when to come back is believed up to here."""
+    outage: float = 0.0
+    """How long a server is waited for that has answered before and is away now, whatever number of tries that takes."""
 
 
 @dataclass
@@ -70,9 +74,22 @@ class _Step:
     """One for each try."""
     failed: TransientError | None = None
     """The last try that failed."""
+    failures: int = 0
+    """How many did, without those of an outage that is waited for."""
+    away_since: float | None = None
+    """When that began, in the time of the event loop."""
 
     def __post_init__(self) -> None:
         self.started = asyncio.get_running_loop().time()
+
+    def fail(self, error: TransientError, *, is_outage: bool) -> None:
+        """A try has failed; in an outage, the others are not counted against the next."""
+        self.failed = error
+        if not is_outage:
+            self.failures += 1
+            self.away_since = None
+        elif self.away_since is None:
+            self.away_since = asyncio.get_running_loop().time()
 
     def count(self, assembler: TurnAssembler) -> None:
         """Take what a try used. One that broke off before its counts came has been paid for as well."""
@@ -87,6 +104,19 @@ class _Step:
     def usage(self) -> Usage:
         """Of all tries together."""
         return sum(self.usages, Usage())
+
+
+@dataclass(frozen=True)
+class _Exhausted(stop_base):
+    """Whether a step has had its tries, or an outage its time."""
+
+    step: _Step
+    retry: RetryPolicy
+
+    def __call__(self, retry_state: RetryCallState) -> bool:  # noqa: ARG002 - the step knows better
+        if self.step.away_since is not None:
+            return asyncio.get_running_loop().time() - self.step.away_since >= self.retry.outage
+        return self.step.failures >= self.retry.attempts
 
 
 class ChatBackend:
@@ -111,6 +141,7 @@ class ChatBackend:
         self._dialect = dialect or load_dialect(description.dialect)
         self._waits = waits or Waits()
         self._retry = retry or RetryPolicy()
+        self._has_answered = False
         self._failures = FailureReader(description.base_url, api_key, self._dialect)
         self._url = f"{description.base_url}/chat/completions"
         self._headers = {"Authorization": f"Bearer {api_key}", "Content-Type": "application/json"}
@@ -144,9 +175,9 @@ class ChatBackend:
     ) -> AssistantTurn:
         """Send the conversation; failures that may pass are tried again. See `agent.backend.Backend`."""
         step = _Step(conversation, on_delta, guard, on_usage)
-        stop = stop_after_attempt(self._retry.attempts)
+        total = self._waits.total
         attempts = AsyncRetrying(
-            stop=stop if self._waits.total is None else stop | stop_before_delay(self._waits.total),
+            stop=stop_any(_Exhausted(step, self._retry), stop_never if total is None else stop_before_delay(total)),
             wait=self._wait,
             retry=retry_if_exception_type(TransientError),
             before_sleep=None if on_retry is None else lambda state: _tell_retry(state, on_retry),
@@ -223,11 +254,12 @@ class ChatBackend:
             problem = error
         finally:
             step.count(assembler)
+        self._has_answered = self._has_answered or answered
         if assembler.is_complete:  # what goes wrong behind the end of the turn takes nothing from it
             return assembler.turn()
         failure = self._failures.read(problem, answered=answered)
         if isinstance(failure, TransientError):
-            step.failed = failure
+            step.fail(failure, is_outage=failure.is_away and self._has_answered and self._retry.outage > 0)
         elif step.failed and isinstance(problem, StalledError):
             failure = type(failure)(f"{failure}; before that, {step.failed}")
         raise failure from problem
@@ -258,8 +290,10 @@ class ChatBackend:
         return jitter(state)
 
     def _given_up(self, error: TransientError, step: _Step) -> BackendError:
-        if len(step.usages) >= self._retry.attempts:
+        if step.failures >= self._retry.attempts:
             return error.failure
+        if step.away_since is not None:
+            return type(error.failure)(f"{error.failure}; it was waited for {self._retry.outage:g} seconds")
         reason = f"another try would not fit into the {self._waits.total:g} seconds that a step may take"
         return type(error.failure)(f"{error.failure}; {reason}")
 

@@ -5,6 +5,7 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from real_things import PATIENCE, VENV, Console, calls
 
 from evals.demo.suite import build_images, load_rows
 from results.run_directory import RunDirectory, TrialDirectory
+from results.trajectory import read_trajectory
 from runners.docker_engine import connect
 
 LONG = bool(os.environ.get("UNBROKEN_LONG"))
@@ -178,3 +180,55 @@ def test_a_task_whose_container_died_with_the_harness_is_done_again(console: Con
     assert [verdict.resolved for verdict in trial.verdicts()] == [True]
     assert [verdict.try_number for verdict in trial.verdicts()] == [2]
     assert [one.end() is None for one in trial.tries()] == [True, False]
+
+
+def test_a_backend_that_goes_away_for_a_while_costs_no_trial(
+    console: Console, dataset: Path, tmp_path: Path, write_script: Callable[..., str]
+) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as free:
+        port = free.getsockname()[1]
+    script = write_script(*(calls(f"sleep 0.3; echo {number} >>steps") for number in range(6)), DONE)
+    serve = [
+        str(VENV / "bin" / "agent"),
+        "backends",
+        "serve-script",
+        script.removeprefix("scripted:"),
+        "--port",
+        str(port),
+    ]
+    server = started(serve, console)
+    start = [EVALS, "swebench", "--dataset", str(dataset), "--runs", str(tmp_path / "runs"), "--run-id", "crash"]
+    backend = ["--backend", f"http://127.0.0.1:{port}/v1", "--retries", "0", "--concurrency", "2"]
+    process = subprocess.Popen([*start, *backend], env=console.environment, stdout=subprocess.PIPE)
+    deadline = time.monotonic() + PATIENCE
+    while not any('"tool_result"' in path.read_text() for path in tmp_path.rglob("trajectory.jsonl")):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    server.kill()
+    server.wait()
+    time.sleep(60 if LONG else 2)
+    server = started(serve, console)
+    try:
+        out, _ = process.communicate(timeout=20 * PATIENCE)
+    finally:
+        server.kill()
+        server.wait()
+
+    assert process.returncode == 0, out
+    run = opened(tmp_path)
+    for trial in run.trials():
+        (only,) = trial.tries()
+        end = only.end()
+        assert end is not None
+        assert (end.outcome.exit, end.outcome.error) == ("finished", None)
+        assert b"+0\n+1\n+2\n+3\n+4\n+5\n" in only.patch_path.read_bytes()  # each step once
+    kinds = [event.type for path in run.path.rglob("trajectory.jsonl") for event in read_trajectory(path)]
+    assert "retry" in kinds
+
+
+def started(command: list[str], console: Console) -> "subprocess.Popen[bytes]":
+    """A server, once it says where it is."""
+    process = subprocess.Popen(command, env=console.environment, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert b"served at" in process.stdout.readline()
+    return process

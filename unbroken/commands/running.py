@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 DONE, ERROR, INTERRUPTED = 0, 1, 130
 STEPS_UNLESS_GIVEN = 250
+OUTAGE = 600.0
+"""Seconds for which a run waits for a server that went away: one that loads 35B weights again takes minutes."""
 COMMAND = "command"
 """What `command:…` is called."""
 AGENTS = ("default", "gold", "nop", COMMAND)
@@ -72,7 +74,8 @@ class Setup:
         from evals.agents import ModelAgent
 
         asked, settings = self.asked, self.settings
-        async with open_backend(backend, asked.backend_options(settings), tell) as opened:
+        backend_options = replace(asked.backend_options(settings), outage=OUTAGE)
+        async with open_backend(backend, backend_options, tell) as opened:
             limits = asked.limits(settings, on_context="stop", steps=STEPS_UNLESS_GIVEN)
             prices = asked.prices(settings, opened.description, tell)
             prompts = options.prompts(settings, self.benchmark)
