@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unbroken.commands import grade, images, options, records, tasks, terminal_bench
+from unbroken.commands import grade, images, manifests, options, records, tasks, terminal_bench
 from unbroken.commands.clean import clean
 from unbroken.commands.command_agent import CommandOptions
 from unbroken.commands.containers import PRESET_PARTS, Containers
@@ -148,6 +148,8 @@ grade.register(application)
 terminal_bench.register(application)
 application.command()(records.audit)
 application.command()(records.export)
+application.command()(manifests.manifest)
+application.command()(manifests.diff)
 application.command()(clean)
 application.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(resume)
 application.add_typer(images.application, name="images")
