@@ -19,6 +19,7 @@ from evals.audit.record import audit_try
 from evals.command_agent import CommandAgent, CommandPlace
 from evals.images.using import use_image
 from evals.janitor import Janitor
+from evals.recorded import for_trial
 from evals.resume import verdicts_on
 from evals.swebench import clean_room
 from evals.swebench.dataset import AnyInstance
@@ -128,7 +129,7 @@ class AgentPhase:
         if isinstance(self.agent, CommandAgent):
             place = CommandPlace(sandbox, self.network, row.image, directory.artifacts)
             return await self.agent.run(task_text(row), place, None, listener)
-        return await self.agent.work(row, sandbox, listener)
+        return await for_trial(self.agent, directory, row.instance_id).work(row, sandbox, listener)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ whether the next one begins; the last is judged by the trial, when a verificatio
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,8 @@ from agent.listener import Listener
 from agent.redaction import Redacting
 from agent.session import Recorder
 from evals.atif.earlier import read_earlier
-from evals.terminal_bench.agents import Assignment, TerminalAgent
+from evals.recorded import for_trial
+from evals.terminal_bench.agents import Assignment, ModelTerminalAgent, TerminalAgent
 from evals.terminal_bench.artifacts import collect
 from evals.terminal_bench.compose_task import MAIN
 from evals.terminal_bench.environment import TaskContainers, bring, wait_until_healthy
@@ -26,6 +27,7 @@ from evals.terminal_bench.skills import with_skills
 from evals.terminal_bench.survivors import survivors
 from evals.terminal_bench.task_directory import TaskDirectory
 from evals.terminal_bench.task_file import CollectHook
+from evals.terminal_bench.terminus import TerminusTerminalAgent
 from evals.terminal_bench.trial_container import TrialContainer
 from evals.terminal_bench.variables import filled
 from evals.trial import broken_by_the_agent
@@ -139,21 +141,26 @@ class Steps:
             await wait_until_healthy(sandbox, part.healthcheck)
         sandbox = await self.container.for_agent(part)
         assignment = await self._assignment(part, sandbox)
+        agent = self.agent
+        if isinstance(agent, ModelTerminalAgent | TerminusTerminalAgent):
+            agent = replace(agent, model=for_trial(agent.model, self.directory, self.task.name, part.name))
         if not part.name:
-            outcome = await self.agent.work(assignment, sandbox, listener)
+            outcome = await agent.work(assignment, sandbox, listener)
         else:
-            outcome = await self._recorded(part.name, assignment, sandbox)
+            outcome = await self._recorded(part.name, agent, assignment, sandbox)
         if outcome.error == "sandbox" and await sandbox.is_broken_inside():
             return broken_by_the_agent(outcome)
         return outcome
 
-    async def _recorded(self, name: str, assignment: Assignment, sandbox: DockerSandbox) -> Outcome:
+    async def _recorded(
+        self, name: str, agent: TerminalAgent, assignment: Assignment, sandbox: DockerSandbox
+    ) -> Outcome:
         """Work on a step, which is a conversation of its own."""
         folder = self.directory.path / "steps" / name
         folder.mkdir(parents=True)
         with TrajectoryWriter(folder / "trajectory.jsonl") as writer:
             listener = Redacting(Recorder(writer), self.secrets)
-            outcome = await self.agent.work(assignment, sandbox, listener)
+            outcome = await agent.work(assignment, sandbox, listener)
             listener.event(EndEvent(time=time.time(), outcome=outcome))
         return outcome
 

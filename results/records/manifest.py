@@ -86,6 +86,8 @@ class Manifest(Record):
     sandbox: dict[str, Any] = Field(default_factory=dict)
     """Network and resource settings of the agent's containers and of the verifier's."""
     harness_version: str
+    replay_of: str | None = None
+    """The run whose recorded responses stand in the place of a model's."""
 
     def sha256(self) -> str:
         """The hash of what defines the score: everything but the run's own id, as it stands in `run.json`.

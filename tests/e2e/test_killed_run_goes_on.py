@@ -124,7 +124,7 @@ def test_an_interrupted_run_goes_on_with_other_limits_of_this_machine_and_is_not
     console: Console, command: list[str], tmp_path: Path
 ) -> None:
     process = subprocess.Popen(
-        [*command, "--run-id", "crash", "--concurrency", "1"], env=console.environment, stdout=subprocess.PIPE,
+        [*command, "--run-id", "crash", "--concurrency", "1", "--attempts", "4"], env=console.environment, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )  # fmt: skip
     deadline = time.monotonic() + PATIENCE
@@ -139,7 +139,7 @@ def test_an_interrupted_run_goes_on_with_other_limits_of_this_machine_and_is_not
     assert process.returncode == 130
     assert (busy.code, f"process {process.pid} on " in busy.err) == (2, True), busy
 
-    other = console.run([*resume, "--attempts", "3"])
+    other = console.run([*resume, "--attempts", "5"])
     assert other.code == 2, other
     assert "this would be another run:" in other.err
     assert "attempts" in other.err

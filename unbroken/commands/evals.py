@@ -13,6 +13,7 @@ from unbroken.commands.clean import clean
 from unbroken.commands.command_agent import CommandOptions
 from unbroken.commands.containers import PRESET_PARTS, Containers
 from unbroken.commands.option_groups import GroupedCommand, with_groups
+from unbroken.commands.replay import concluded, replay
 from unbroken.commands.running import (
     AGENTS,
     DONE,
@@ -29,7 +30,7 @@ from unbroken.commands.running import (
     tell_result,
     who,
 )
-from unbroken.commands.starting import RunId, Start, announce, resume, trials_left
+from unbroken.commands.starting import Invocation, RunId, Start, announce, resume, trials_left
 from unbroken.commands.task_selection import TaskSelection
 from unbroken.commands.verification import Verification
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from evals.command_agent import CommandAgent
     from evals.run import RunResult, RunSettings
     from evals.swebench.dataset import Dataset
+    from results.run_directory import RunDirectory
 
 application = typer.Typer(
     rich_markup_mode=None, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -121,7 +123,8 @@ def swebench(
         prompt=prompt,
         **containers.stated(),
     )
-    setup = Setup(asked, settings, allow_lost_thinking=allow_lost_thinking)
+    recorded = Invocation.of(invoked).replayed
+    setup = Setup(asked, settings, allow_lost_thinking=allow_lost_thinking, recorded=recorded)
     setup.check()
     command = command_options.check(agent, setup, prompt)
     opened = (
@@ -151,7 +154,8 @@ application.command()(records.export)
 application.command()(manifests.manifest)
 application.command()(manifests.diff)
 application.command()(clean)
-application.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(resume)
+for _again in (resume, replay):
+    application.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(_again)
 application.add_typer(images.application, name="images")
 application.add_typer(tasks.application, name="tasks")
 
@@ -168,9 +172,10 @@ async def _swebench(
     name = f"swebench:{dataset.name}"
     async with opened as task_agent:
         settings = await _examined(task_agent, settings, setup)
-        run_id, result = await _run(name, dataset, task_agent, runs, setup.attempts, settings, start)
-    typer.echo(f"\nresults show {run_id}" + runs_option(runs))
-    return exit_code(result)
+        run, result = await _run(name, dataset, task_agent, runs, setup.attempts, settings, start)
+    code = concluded(start, run, result)
+    typer.echo(f"\nresults show {run.manifest.run_id}" + runs_option(runs))
+    return code
 
 
 async def _demo(setup: Setup, in_terminal: Setup, runs: Path, concurrency: int) -> int:
@@ -183,7 +188,7 @@ async def _demo(setup: Setup, in_terminal: Setup, runs: Path, concurrency: int) 
 
     outcomes = await _demo_swebench(setup, runs, concurrency)
     outcomes += await _demo_terminal_bench(in_terminal, runs, concurrency)
-    run_ids = [run_id for run_id, _ in outcomes]
+    run_ids = [run.manifest.run_id for run, _ in outcomes]
     group = Group(group_id=new_run_id("demo"), title="The demo suite", created=time.time(), run_ids=run_ids)
     write_group(runs, group)
     report = write_report(runs, group)
@@ -193,7 +198,7 @@ async def _demo(setup: Setup, in_terminal: Setup, runs: Path, concurrency: int) 
     return max(DONE, *(exit_code(result) for _, result in outcomes))
 
 
-async def _demo_swebench(setup: Setup, runs: Path, concurrency: int) -> "list[tuple[str, RunResult]]":
+async def _demo_swebench(setup: Setup, runs: Path, concurrency: int) -> "list[tuple[RunDirectory, RunResult]]":
     import asyncio
 
     from evals.demo.suite import SCRIPTS, build_images, load_rows
@@ -207,7 +212,7 @@ async def _demo_swebench(setup: Setup, runs: Path, concurrency: int) -> "list[tu
     rows = load_rows()
     await build_images(client, rows, typer.echo)
     dataset = Dataset("evals/demo", None, [Row.model_validate(row) for row in rows])
-    outcomes: list[tuple[str, RunResult]] = []
+    outcomes: list[tuple[RunDirectory, RunResult]] = []
     for choice in _backends(setup, SCRIPTS):
         async with _agent("default", choice, setup) as agent:
             settings = RunSettings(
@@ -218,7 +223,7 @@ async def _demo_swebench(setup: Setup, runs: Path, concurrency: int) -> "list[tu
     return outcomes
 
 
-async def _demo_terminal_bench(setup: Setup, runs: Path, concurrency: int) -> "list[tuple[str, RunResult]]":
+async def _demo_terminal_bench(setup: Setup, runs: Path, concurrency: int) -> "list[tuple[RunDirectory, RunResult]]":
     from evals.demo.terminal_tasks import SCRIPTS, load_terminal_tasks
     from evals.terminal_bench.run import TerminalBenchSettings
 
@@ -263,7 +268,7 @@ async def _run(
     attempts: int,
     settings: "RunSettings",
     start: Start,
-) -> "tuple[str, RunResult]":
+) -> "tuple[RunDirectory, RunResult]":
     from evals.manifest import make_manifest
     from evals.run import carry_out
     from results.run_directory import new_run_id
@@ -282,7 +287,7 @@ async def _run(
     announce(run, who(agent), left)
     result = await carry_out(run, dataset.rows, agent, settings, Progress(left))
     tell_result(run.manifest.run_id, result, left)
-    return run.manifest.run_id, result
+    return run, result
 
 
 @asynccontextmanager

@@ -78,7 +78,7 @@ def _images(run: "RunDirectory") -> dict[str, str]:
 
 
 def _facts(key: str, value: Any) -> Iterator[tuple[str, str]]:
-    """Each value by its dotted key, and nothing left out: what nobody said of what is served, or its price, is unknown."""
+    """Each value by its dotted key, and nothing left out. What nobody said of what is served is unknown."""
     if isinstance(value, Mapping) and value:
         for name, inner in cast("Mapping[str, Any]", value).items():
             yield from _facts(f"{key}.{name}" if key else name, inner)

@@ -11,6 +11,7 @@ import typer
 from unbroken.commands import grade, options
 
 if TYPE_CHECKING:
+    from agent.backend import Backend
     from agent.profiles.settings import Settings
     from evals.agents import ModelAgent
     from evals.execution import RunResult
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from results.records.doctor import DoctorReport
     from results.records.outcome import Outcome
     from results.records.verdict import Verdict
-    from results.run_directory import TrialDirectory
+    from results.run_directory import RunDirectory, TrialDirectory
 
 DONE, ERROR, INTERRUPTED = 0, 1, 130
 STEPS_UNLESS_GIVEN = 250
@@ -50,6 +51,8 @@ class Setup:
     """The one that a model gets unless another is given; None: that of every command."""
     allow_lost_thinking: bool = False
     """Start even where the backend loses thinking that the agent needs."""
+    recorded: "RunDirectory | None" = None
+    """The run whose responses stand in the place of a model's."""
 
     @property
     def agent(self) -> str:
@@ -70,23 +73,34 @@ class Setup:
     @asynccontextmanager
     async def open_model(self, backend: str | None) -> "AsyncGenerator[ModelAgent]":
         """The default agent with a model behind it. Raises what opening a backend raises."""
-        from agent.backends import open_backend
         from evals.agents import ModelAgent
 
         asked, settings = self.asked, self.settings
-        backend_options = replace(asked.backend_options(settings), outage=OUTAGE)
-        async with open_backend(backend, backend_options, tell) as opened:
+        async with self._open_backend(backend) as opened:
             limits = asked.limits(settings, on_context="stop", steps=STEPS_UNLESS_GIVEN)
             prices = asked.prices(settings, opened.description, tell)
             prompts = options.prompts(settings, self.benchmark)
             toolset = asked.toolset_name(settings, self.toolset)
             yield ModelAgent(opened, toolset, prompts, limits, prices, asked.mcp_servers())
 
+    @asynccontextmanager
+    async def _open_backend(self, backend: str | None) -> "AsyncGenerator[Backend]":
+        from agent.backends import open_backend
+        from evals.recorded import RecordedBackend
+
+        if self.recorded:
+            assert self.recorded.manifest.backend is not None
+            yield RecordedBackend(self.recorded, self.recorded.manifest.backend)
+            return
+        backend_options = replace(self.asked.backend_options(self.settings), outage=OUTAGE)
+        async with open_backend(backend, backend_options, tell) as opened:
+            yield opened
+
     async def examine(self, agent: object) -> "DoctorReport | None":
         """What was found out about the backend; None without one. Raises LostThinkingError unless that is allowed."""
         from evals.preflight import check_thinking, require_thinking
 
-        if (model := asked_model(agent)) is None:
+        if (model := asked_model(agent)) is None or self.recorded:
             return None
         report = await check_thinking(model.backend, model.needs)
         if not self.allow_lost_thinking:

@@ -10,6 +10,7 @@ import typer
 
 from unbroken.commands import options
 from unbroken.commands.option_groups import RECORDS, option
+from unbroken.commands.running import tell
 
 if TYPE_CHECKING:
     from results.records.manifest import Manifest, SessionRecord
@@ -30,6 +31,13 @@ class Invocation:
 
     arguments: tuple[str, ...]
     resumed: "RunDirectory | None" = None
+    replayed: "RunDirectory | None" = None
+    """The run whose recorded responses are played back."""
+
+    @classmethod
+    def of(cls, context: typer.Context) -> "Invocation":
+        """That of the command in `context`."""
+        return context.find_object(cls) or cls(())
 
 
 @dataclass(frozen=True)
@@ -40,13 +48,16 @@ class Start:
     """The arguments of `evals`, without secrets."""
     run_id: str | None = None
     resumed: "RunDirectory | None" = None
+    replayed: "RunDirectory | None" = None
 
     @classmethod
     def of(cls, context: typer.Context, run_id: str | None, secrets: Collection[str]) -> "Start":
         """The start that the command in `context` is; `secrets` are taken out of what is recorded of it."""
         from agent.redaction import redacted
 
-        invocation = context.find_object(Invocation) or Invocation(())
+        invocation = Invocation.of(context)
+        if invocation.replayed:
+            return cls(replayed=invocation.replayed)
         command = tuple(redacted(argument, secrets) for argument in invocation.arguments)
         return cls(command, run_id, invocation.resumed)
 
@@ -58,6 +69,8 @@ class Start:
         from evals.resume import same_run
         from results.run_directory import RunDirectory
 
+        if self.replayed:
+            return replay_of(self.replayed, runs, manifest)
         if self.resumed:
             return same_run(self.resumed, manifest)
         if self.run_id is None:
@@ -66,6 +79,18 @@ class Start:
         if (runs / self.run_id / "run.json").is_file():
             return same_run(RunDirectory.open(runs / self.run_id), own)
         return RunDirectory.create(runs, own)
+
+
+def replay_of(recorded: "RunDirectory", runs: Path, manifest: "Manifest") -> "RunDirectory":
+    """A new run that plays back a recorded one; tells what has changed since, which may be why it differs."""
+    from results.manifest_difference import manifest_differences
+    from results.run_directory import RunDirectory, new_run_id
+
+    for difference in manifest_differences(recorded.manifest, manifest):
+        if not difference.key.startswith("benchmark."):  # fewer tasks may be asked for
+            tell(f"not as it was recorded: {difference}")
+    changed = {"run_id": new_run_id("replay"), "replay_of": recorded.manifest.run_id}
+    return RunDirectory.create(runs, manifest.model_copy(update=changed))
 
 
 def trials_left(run: "RunDirectory") -> int:
@@ -97,17 +122,21 @@ def resume(
     from results.run_directory import find_run
     from unbroken.commands.evals import application
 
-    found = find_run(options.runs_directory(runs), run)
-    session = _begun(found)
+    found, arguments = begun(find_run(options.runs_directory(runs), run))
+    arguments = (*arguments, *context.args)
+    application(list(arguments), prog_name="evals", obj=Invocation(arguments, resumed=found))
+
+
+def begun(run: "RunDirectory") -> "tuple[RunDirectory, tuple[str, ...]]":
+    """The arguments with which a run was begun, in whose working directory we are from here on."""
+    session = _session(run)
+    found = type(run)(run.path.resolve(), run.manifest)
     if session.directory and Path(session.directory).is_dir():
-        folder = found.path.resolve()
         os.chdir(session.directory)
-        found = type(found)(folder, found.manifest)
-    arguments = (*session.command, *context.args)
-    application(list(arguments), prog_name="evals", obj=Invocation(arguments, found))
+    return found, tuple(session.command)
 
 
-def _begun(run: "RunDirectory") -> "SessionRecord":
+def _session(run: "RunDirectory") -> "SessionRecord":
     from agent.redaction import REDACTED
 
     recorded = [session for session in run.sessions(lambda _: None) if session.command]

@@ -14,6 +14,7 @@ from unbroken.commands.command_agent import CommandOptions
 from unbroken.commands.containers import PRESET_PARTS
 from unbroken.commands.harbor_job import JobConfigs
 from unbroken.commands.option_groups import CONTAINERS, TASKS, VERIFIER, GroupedCommand, option, with_groups
+from unbroken.commands.replay import concluded
 from unbroken.commands.running import (
     AGENTS,
     COMMAND,
@@ -23,14 +24,13 @@ from unbroken.commands.running import (
     Setup,
     Tries,
     agent_name,
-    exit_code,
     label,
     runs_option,
     tell,
     tell_result,
     who,
 )
-from unbroken.commands.starting import RunId, Start, announce, trials_left
+from unbroken.commands.starting import Invocation, RunId, Start, announce, trials_left
 from unbroken.commands.terminus_agent import TERMINUS
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from evals.terminal_bench.environment import TaskLimits
     from evals.terminal_bench.run import TerminalBenchSettings
     from evals.terminal_bench.task_directory import TaskDirectory
+    from results.run_directory import RunDirectory
 
 TOOLSET = "bash+editor+terminal"
 INVALID = 2
@@ -145,7 +146,8 @@ def terminal_bench(
         prompt=prompt,
         cpus=cpus,
     )
-    setup = Setup(asked, settings, "terminal_bench", TOOLSET, allow_lost_thinking=allow_lost_thinking)
+    recorded = Invocation.of(invoked).replayed
+    setup = Setup(asked, settings, "terminal_bench", TOOLSET, allow_lost_thinking, recorded)
     setup.check()
     command = command_options.check(agent, setup, prompt)
     if setup.agent == TERMINUS:
@@ -166,9 +168,10 @@ def terminal_bench(
     selected = selected_tasks(obtained, tasks, setup.agent, skip_invalid=skip_invalid, excluded=exclude, first=first)
     opened = _command(command_options.open(command, setup, asked.backend)) if command else _agent(setup)
     directory = options.runs_directory(runs)
-    run_id, result = asyncio.run(run_tasks(obtained, selected, setup, opened, directory, run_settings, start))
-    typer.echo(f"\nresults show {run_id}" + runs_option(directory))
-    raise typer.Exit(exit_code(result))
+    run, result = asyncio.run(run_tasks(obtained, selected, setup, opened, directory, run_settings, start))
+    code = concluded(start, run, result)
+    typer.echo(f"\nresults show {run.manifest.run_id}" + runs_option(directory))
+    raise typer.Exit(code)
 
 
 def _limits(setup: Setup, memory: str | None, timeout_multiplier: float) -> "TaskLimits":
@@ -252,8 +255,8 @@ async def run_tasks(
     runs: Path,
     settings: "TerminalBenchSettings",
     start: Start,
-) -> "tuple[str, RunResult]":
-    """Carry out a run on these tasks, and tell of it; its id, and what came of it. Raises what a backend raises."""
+) -> "tuple[RunDirectory, RunResult]":
+    """Carry out a run on these tasks, and tell of it; what came of it. Raises what a backend raises."""
     from dataclasses import replace
 
     from evals.terminal_bench.run import carry_out, make_manifest
@@ -279,7 +282,7 @@ async def run_tasks(
         announce(run, f"{working}{who(model or agent)}", left)
         result = await carry_out(run, tasks, agent, settings, Progress(left), tell)
     tell_result(run.manifest.run_id, result, left)
-    return run.manifest.run_id, result
+    return run, result
 
 
 async def _limits_here(tasks: "Sequence[TaskDirectory]", settings: "TerminalBenchSettings") -> "TaskLimits":

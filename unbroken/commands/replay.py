@@ -1,0 +1,80 @@
+"""`evals replay`: a run once more, with the responses that it has recorded, in fresh containers."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from unbroken.commands import options
+from unbroken.commands.running import DONE, ERROR, INTERRUPTED, exit_code
+from unbroken.commands.starting import Invocation, Start, begun
+
+if TYPE_CHECKING:
+    from evals.execution import RunResult
+    from results.records.replay import ReplayedTrial
+    from results.run_directory import RunDirectory
+
+_SHOWN = 10
+
+
+def replay(
+    context: typer.Context,
+    *,
+    run: Annotated[str, typer.Argument(help="A folder, an id, or the beginning or the end of one.")],
+    runs: options.Runs = None,
+) -> None:
+    """Run every trial again with the recorded responses of the model, and say what comes out otherwise.
+
+    The score is reproduced without a model: each answer of a tool is compared, but for times, process ids and
+    addresses, and each verdict. Options behind RUN stand in the place of those that the run was begun with: fewer
+    tasks, how much is done at once. Exit: 0 all is the same, 1 something differs or could not be replayed.
+    """
+    from results.run_directory import find_run
+    from unbroken.commands.evals import application
+
+    recorded = find_run(options.runs_directory(runs), run)
+    if recorded.manifest.agent.command is not None:
+        message = f"run {recorded.manifest.run_id} is of a command in the container, which asks as it likes: no replay"
+        raise ValueError(message)
+    found, arguments = begun(recorded)
+    arguments = (*arguments, *context.args)
+    application(list(arguments), prog_name="evals", obj=Invocation(arguments, replayed=found))
+
+
+def concluded(start: Start, run: "RunDirectory", result: "RunResult") -> int:
+    """What the command ends with; of a replay, tell what came out otherwise."""
+    if start.replayed is None:
+        return exit_code(result)
+    if result.interrupted:
+        return INTERRUPTED
+    from evals.replay import compare
+
+    record = compare(start.replayed, run)
+    for trial in record.trials:
+        _tell(trial)
+    same = sum(trial.agrees for trial in record.trials)
+    observations = sum(trial.observations for trial in record.trials)
+    typer.echo(
+        f"{same} of {len(record.trials)} trials came to the same as in {record.run_id}, verdicts and observations "
+        f"({observations} were compared)"
+    )
+    return DONE if same == len(record.trials) else ERROR
+
+
+def _tell(trial: "ReplayedTrial") -> None:
+    from results.visible_text import visible
+
+    name = f"{trial.task_id}, attempt {trial.attempt}"
+    if trial.problem:
+        typer.echo(visible(f"{name}: not replayed: {trial.problem}"))
+    if trial.recorded != trial.replayed:
+        typer.echo(f"{name}: other verdicts: {_words(trial.recorded)}; now {_words(trial.replayed)}")
+    for difference in trial.differences[:_SHOWN]:
+        typer.echo(f"{name}: step {difference.step}, {difference.tool}, answer {difference.number} differs:")
+        for mark, text in (("-", difference.first), ("+", difference.second)):
+            typer.echo(visible(f"  {mark} {'(there is none)' if text is None else text}"))
+    if (more := len(trial.differences) - _SHOWN) > 0:
+        typer.echo(f"{name}: {more} more answers differ")
+
+
+def _words(verdicts: dict[str, bool]) -> str:
+    return ", ".join(f"{name} {'resolved' if resolved else 'not resolved'}" for name, resolved in verdicts.items())
