@@ -21,6 +21,7 @@ BENCHMARKS = {
     "soak": "ten thousand commands in one container",
     "grading": "the verdicts on patches, beside swebench's own command (some 3 minutes)",
     "trial": "container teardown, and that no trial waits for it",
+    "schedule": "what a trial costs in which nothing is done, and how soon a run goes on that was broken off",
     "oracle": "trials of Terminal-Bench by a task's own solution, beside plain docker (some 2 minutes)",
 }
 ALL = "all"

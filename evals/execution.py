@@ -87,6 +87,10 @@ class Execution(Generic[TaskT]):
                 pending = await asyncio.to_thread(self._pending)
                 async with asyncio.TaskGroup() as group:
                     for task, trial in pending:
+                        # Taken here, so that a trial costs no memory before it is its turn.
+                        await self._agents.acquire()
+                        if self.result.interrupted:
+                            break
                         group.create_task(self._trial(task, trial))
             except ExceptionGroup as failures:  # a full disk, say: one sentence, not a group of them
                 raise failures.exceptions[0] from failures
@@ -103,15 +107,21 @@ class Execution(Generic[TaskT]):
         return pending
 
     async def _trial(self, task: TaskT, trial: TrialDirectory) -> None:
-        left = await asyncio.to_thread(left_work, trial)
-        if left and (self.flow.judges_what_lies_there or left.judged_by):
-            directory, harvest = left.directory, left.harvest
-        else:
-            # Held over another try too: while the engine is away, a trial that began now would only lose its first one.
-            async with self._agents:
-                if self.result.interrupted:
-                    return
+        """Carry it out, on one of the places for agents until the agent is done.
+
+        The place is held over another try too: while the engine is away, a trial that began now would only lose its
+        first one.
+        """
+        try:
+            left = await asyncio.to_thread(left_work, trial)
+            if left and (self.flow.judges_what_lies_there or left.judged_by):
+                directory, harvest = left.directory, left.harvest
+            elif self.result.interrupted:
+                return
+            else:
                 directory, harvest = await self._agent_phase(task, trial)
+        finally:
+            self._agents.release()
         verdicts: list[Verdict] = []
         if harvest is not None:
             async with self._verifications:

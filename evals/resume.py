@@ -52,9 +52,10 @@ def is_finished(trial: TrialDirectory, verifiers: Collection[str]) -> bool:
     end = tries[-1].end() if tries else None
     if end is None:
         return False
-    judged_by = verdicts_on(trial, tries[-1])
+    verdicts = [verdict for verdict in trial.verdicts() if verdict.try_number == tries[-1].number]
+    judged_by = {verdict.verifier for verdict in verdicts if not verdict.infrastructure}
     if end.outcome.error is None:
-        return _broken_verifiers(trial, tries[-1]) <= judged_by
+        return judged_by >= {verdict.verifier for verdict in verdicts}
     # Work that is gone cannot be judged again, and to do it again would be a second chance.
     return judged_by >= set(verifiers) or bool(judged_by and not tries[-1].patch_path.exists())
 
@@ -78,11 +79,6 @@ def verdicts_on(trial: TrialDirectory, directory: TryDirectory) -> frozenset[str
     """The verifiers that have judged a try, and whose environment did not break. Raises DamagedFileError."""
     verdicts = [verdict for verdict in trial.verdicts() if verdict.try_number == directory.number]
     return frozenset(verdict.verifier for verdict in verdicts if not verdict.infrastructure)
-
-
-def _broken_verifiers(trial: TrialDirectory, directory: TryDirectory) -> frozenset[str]:
-    verdicts = [verdict for verdict in trial.verdicts() if verdict.try_number == directory.number]
-    return frozenset(verdict.verifier for verdict in verdicts if verdict.infrastructure)
 
 
 def _recorded(trajectory: Path) -> tuple[Outcome, float] | None:

@@ -1,6 +1,7 @@
 """Records to bytes and back, with errors that name the file."""
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -39,7 +40,8 @@ def decode(data: bytes, reader: TypeAdapter[Kind]) -> Kind:
 def read_record(path: Path, kind: type[AnyRecord]) -> AnyRecord:
     """The record that is the file `path`. Raises DamagedFileError."""
     try:
-        record = decode(path.read_bytes(), TypeAdapter(kind))
+        reader: TypeAdapter[AnyRecord] = _adapter(kind)
+        record = decode(path.read_bytes(), reader)
     except OSError as error:
         message = f"{path} cannot be read: {error.strerror}"
         raise DamagedFileError(message) from error
@@ -50,6 +52,11 @@ def read_record(path: Path, kind: type[AnyRecord]) -> AnyRecord:
         message = f"{path} was written by a newer version of Unbroken, which this one cannot read"
         raise DamagedFileError(message)
     return record
+
+
+@cache
+def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
 
 
 def _validate(data: bytes, reader: TypeAdapter[Kind]) -> Kind:

@@ -124,8 +124,8 @@ def test_an_interrupted_run_goes_on_with_other_limits_of_this_machine_and_is_not
     console: Console, command: list[str], tmp_path: Path
 ) -> None:
     process = subprocess.Popen(
-        [*command, "--run-id", "crash", "--concurrency", "1", "--attempts", "4"], env=console.environment, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        [*command, "--run-id", "crash", "--concurrency", "1", "--attempts", "4"], env=console.environment,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     deadline = time.monotonic() + PATIENCE
     while not list((tmp_path / "runs").glob("crash/trials/*/*/verdicts/*.json")):
@@ -198,7 +198,7 @@ def test_a_backend_that_goes_away_for_a_while_costs_no_trial(
     ]
     server = started(serve, console)
     start = [EVALS, "swebench", "--dataset", str(dataset), "--runs", str(tmp_path / "runs"), "--run-id", "crash"]
-    backend = ["--backend", f"http://127.0.0.1:{port}/v1", "--retries", "0", "--concurrency", "2"]
+    backend = ["--backend", f"http://127.0.0.1:{port}/v1", "--retries", "1", "--concurrency", "2"]
     process = subprocess.Popen([*start, *backend], env=console.environment, stdout=subprocess.PIPE)
     deadline = time.monotonic() + PATIENCE
     while not any('"tool_result"' in path.read_text() for path in tmp_path.rglob("trajectory.jsonl")):
