@@ -120,3 +120,37 @@ def test_lists_are_compared_by_what_only_one_of_them_has() -> None:
         "tasks:", "  only in the first: 'a'", "  only in the second: 'c'",
     ]  # fmt: skip
     assert Difference(key="tasks", first=["a", "b"], second=["b", "a"]).lines()[1] == "  the same in another order"
+
+
+def session(run: RunDirectory, *command: str) -> None:
+    run.append_session(
+        SessionRecord(
+            started=2, manifest_sha256=run.manifest.sha256(), machine="a box", python="3", concurrency=1,
+            command=list(command), directory=None,
+        )
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "command", "said"),
+    [
+        ("resume", (), "does not say with which command it was begun; give that command again with --run-id one"),
+        ("resume", ("clean", "--all-hosts"), "says that it was begun with `evals clean`, which begins none"),
+        ("resume", ("swebench", "--backend", "https://me:[redacted]@here"), "held a secret, which is not recorded"),
+        ("replay", ("swebench", "--mcp", "x=touch /tmp/x"), "starts MCP servers that its manifest does not have"),
+    ],
+)
+def test_a_command_that_somebody_recorded_is_not_simply_run(
+    console: Console, tmp_path: Path, name: str, command: tuple[str, ...], said: str
+) -> None:
+    run = begin(tmp_path, "one")
+    if command:
+        session(run, *command)
+    done = console.run([EVALS, name, "one", "--runs", str(tmp_path)])
+    assert (done.code, said in done.err) == (2, True), done
+
+
+def test_an_agent_with_tools_of_servers_is_not_replayed(console: Console, tmp_path: Path) -> None:
+    session(begin(tmp_path, "one", agent=AgentDescription(name="default", mcp=[{"name": "x"}])), "swebench")
+    done = console.run([EVALS, "replay", "one", "--runs", str(tmp_path)])
+    assert (done.code, "had tools of MCP servers" in done.err) == (2, True), done

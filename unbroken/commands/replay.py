@@ -35,7 +35,16 @@ def replay(
     if recorded.manifest.agent.command is not None:
         message = f"run {recorded.manifest.run_id} is of a command in the container, which asks as it likes: no replay"
         raise ValueError(message)
+    if recorded.manifest.agent.mcp:
+        message = (
+            f"run {recorded.manifest.run_id} had tools of MCP servers, which are programs on this machine or live "
+            "elsewhere, and answer as they like: no replay"
+        )
+        raise ValueError(message)
     found, arguments = begun(recorded)
+    if any(argument.startswith("--mcp") for argument in arguments):
+        message = f"the command of run {recorded.manifest.run_id} starts MCP servers that its manifest does not have"
+        raise ValueError(message)
     arguments = (*arguments, *context.args)
     application(list(arguments), prog_name="evals", obj=Invocation(arguments, replayed=found))
 

@@ -1,6 +1,7 @@
 """How a run begins, or goes on: `evals resume RUN`, `--run-id`, and what is recorded of the command."""
 
 import os
+import shlex
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from results.records.manifest import Manifest, SessionRecord
     from results.run_directory import RunDirectory
 
+_BEGIN_RUNS = ("swebench", "terminal-bench")
 RunId = Annotated[
     str | None,
     option(
@@ -128,8 +130,17 @@ def resume(
 
 
 def begun(run: "RunDirectory") -> "tuple[RunDirectory, tuple[str, ...]]":
-    """The arguments with which a run was begun, in whose working directory we are from here on."""
+    """The arguments with which a run was begun, in whose working directory we are from here on.
+
+    They are told, since a run may come from somebody else.
+    """
     session = _session(run)
+    if session.command[0] not in _BEGIN_RUNS:
+        message = (
+            f"run {run.manifest.run_id} says that it was begun with `evals {session.command[0]}`, which begins none"
+        )
+        raise ValueError(message)
+    tell(f"as it was begun: evals {shlex.join(session.command)}")
     found = type(run)(run.path.resolve(), run.manifest)
     if session.directory and Path(session.directory).is_dir():
         os.chdir(session.directory)
