@@ -49,7 +49,7 @@ def _run(name: str, arguments: list[str]) -> None:
     debug = "--debug" in options
     without = [argument for argument in options if argument != "--debug"] + arguments[len(options) :]
     application: typer.Typer = import_own(f"unbroken.commands.{name}").application
-    invocation = import_own("unbroken.commands.starting").Invocation(tuple(without))
+    invocation = import_own("unbroken.invocation").Invocation(tuple(without))
     try:
         application(without, prog_name=name, obj=invocation)
     except KeyboardInterrupt:

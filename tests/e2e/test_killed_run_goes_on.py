@@ -4,11 +4,12 @@ import asyncio
 import json
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -151,6 +152,44 @@ def test_an_interrupted_run_goes_on_with_other_limits_of_this_machine_and_is_not
     assert 0 < len(before) < len(finished(run))
     assert before.items() <= finished(run).items()
     assert [session.concurrency for session in run.sessions()] == [1, 2]
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A folder on a disk of a megabyte."""
+    folder = tmp_path / "runs"
+    folder.mkdir()
+    if os.getuid() != 0 or shutil.which("mount") is None:
+        pytest.skip("only root makes disks")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], check=True)
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_a_disk_that_is_full_stops_a_run_that_goes_on_when_there_is_room(
+    console: Console, dataset: Path, small_disk: Path, write_script: Callable[..., str]
+) -> None:
+    backend = write_script(*(calls(f"echo {number} >>steps; seq 9999") for number in range(20)), DONE)
+    start = [EVALS, "swebench", "--dataset", str(dataset), "--runs", str(small_disk), "--run-id", "crash"]
+    stopped = console.run([*start, "--backend", backend, "--attempts", "3", "--concurrency", "2"])
+
+    assert stopped.code == 1, stopped
+    assert "run crash has stopped, since" in stopped.err, stopped
+    assert (
+        f"No space left on device. What was recorded stays; once it can be written again, `evals resume {small_disk}"
+        in (stopped.err)
+    )
+    assert "Traceback" not in stopped.err
+    run = RunDirectory.open(small_disk / "crash")
+    before = finished(run)
+    assert len(before) < len(run.trials()) * 4
+
+    subprocess.run(["mount", "-o", "remount,size=64m", small_disk], check=True)
+    done = console.run([EVALS, "resume", str(small_disk / "crash")])
+
+    assert done.code == 0, done
+    assert before.items() <= finished(run).items()
+    assert all(has_all_verdicts(run, trial) for trial in run.trials())
 
 
 def test_a_task_whose_container_died_with_the_harness_is_done_again(console: Console, tmp_path: Path) -> None:

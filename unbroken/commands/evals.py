@@ -30,9 +30,10 @@ from unbroken.commands.running import (
     tell_result,
     who,
 )
-from unbroken.commands.starting import Invocation, RunId, Start, announce, resume, trials_left
+from unbroken.commands.starting import RunId, Start, announce, going_on_told, resume, trials_left
 from unbroken.commands.task_selection import TaskSelection
 from unbroken.commands.verification import Verification
+from unbroken.invocation import Invocation
 
 if TYPE_CHECKING:
     from evals.agents import TaskAgent
@@ -285,7 +286,8 @@ async def _run(
     run = start.open(runs, manifest)
     left = trials_left(run)
     announce(run, who(agent), left)
-    result = await carry_out(run, dataset.rows, agent, settings, Progress(left))
+    with going_on_told(run):
+        result = await carry_out(run, dataset.rows, agent, settings, Progress(left))
     tell_result(run.manifest.run_id, result, left)
     return run, result
 

@@ -6,7 +6,8 @@ import typer
 
 from unbroken.commands import options
 from unbroken.commands.running import DONE, ERROR, INTERRUPTED, exit_code
-from unbroken.commands.starting import Invocation, Start, begun
+from unbroken.commands.starting import Start, begun
+from unbroken.invocation import Invocation
 
 if TYPE_CHECKING:
     from evals.execution import RunResult

@@ -1,8 +1,10 @@
 """How a run begins, or goes on: `evals resume RUN`, `--run-id`, and what is recorded of the command."""
 
+import errno
 import os
 import shlex
-from collections.abc import Collection
+from collections.abc import Collection, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,11 +14,13 @@ import typer
 from unbroken.commands import options
 from unbroken.commands.option_groups import RECORDS, option
 from unbroken.commands.running import tell
+from unbroken.invocation import Invocation
 
 if TYPE_CHECKING:
     from results.records.manifest import Manifest, SessionRecord
     from results.run_directory import RunDirectory
 
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 _BEGIN_RUNS = ("swebench", "terminal-bench")
 RunId = Annotated[
     str | None,
@@ -25,21 +29,6 @@ RunId = Annotated[
         help="A name of your own for the run. Where there is such a run, it goes on, if it is the same.",
     ),
 ]  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Invocation:
-    """The arguments with which the process was started, and the run that it goes on with."""
-
-    arguments: tuple[str, ...]
-    resumed: "RunDirectory | None" = None
-    replayed: "RunDirectory | None" = None
-    """The run whose recorded responses are played back."""
-
-    @classmethod
-    def of(cls, context: typer.Context) -> "Invocation":
-        """That of the command in `context`."""
-        return context.find_object(cls) or cls(())
 
 
 @dataclass(frozen=True)
@@ -93,6 +82,25 @@ def replay_of(recorded: "RunDirectory", runs: Path, manifest: "Manifest") -> "Ru
             tell(f"not as it was recorded: {difference}")
     changed = {"run_id": new_run_id("replay"), "replay_of": recorded.manifest.run_id}
     return RunDirectory.create(runs, manifest.model_copy(update=changed))
+
+
+class RunStoppedError(Exception):
+    """A run that could not write on; the message says how it goes on."""
+
+
+@contextmanager
+def going_on_told(run: "RunDirectory") -> Generator[None]:
+    """Where the disk takes no more, say in one sentence what to do. Raises RunStoppedError."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _DISK:
+            raise
+        message = (
+            f"run {run.manifest.run_id} has stopped, since {run.path} cannot be written: {error.strerror}. What was "
+            f"recorded stays; once it can be written again, `evals resume {run.path}` goes on"
+        )
+        raise RunStoppedError(message) from error
 
 
 def trials_left(run: "RunDirectory") -> int:

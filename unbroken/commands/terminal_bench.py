@@ -30,8 +30,9 @@ from unbroken.commands.running import (
     tell_result,
     who,
 )
-from unbroken.commands.starting import Invocation, RunId, Start, announce, trials_left
+from unbroken.commands.starting import RunId, Start, announce, going_on_told, trials_left
 from unbroken.commands.terminus_agent import TERMINUS
+from unbroken.invocation import Invocation
 
 if TYPE_CHECKING:
     from evals.agents import ModelAgent
@@ -280,7 +281,8 @@ async def run_tasks(
         left = trials_left(run)
         working = f"agent {agent.name}, " if agent.name in (COMMAND, TERMINUS) else ""
         announce(run, f"{working}{who(model or agent)}", left)
-        result = await carry_out(run, tasks, agent, settings, Progress(left), tell)
+        with going_on_told(run):
+            result = await carry_out(run, tasks, agent, settings, Progress(left), tell)
     tell_result(run.manifest.run_id, result, left)
     return run, result
 
