@@ -1,6 +1,7 @@
 """No key is shown, recorded, or passed on to what the agent starts."""
 
 import re
+import secrets
 
 from agent_desk import DONE, KEY, KeyedServer, WriteScript, run_to_its_end
 from real_things import VENV, Console, GitRepository, calls
@@ -49,7 +50,8 @@ def test_commands_on_this_machine_cannot_read_secrets_out_of_the_harness(
     console: Console, repository: GitRepository, write_script: WriteScript
 ):
     names = ("UNBROKEN_API_KEY", "GITHUB_TOKEN", "AWS_SECRET_ACCESS_KEY", "CORP_GATEWAY")
-    planted = {name: f"sk-{name.lower()}-plant3d" for name in names}
+    mark = f"pl4nted-{secrets.token_hex(6)}"  # other tests plant keys as well, and run beside this one
+    planted = {name: f"sk-{name.lower()}-{mark}" for name in names}
     look = (
         "harness=$$; while ! tr '\\0' ' ' </proc/$harness/cmdline | grep -q 'agent run'; do "
         "harness=$(sed 's/.*) . //; s/ .*//' /proc/$harness/stat); done",
@@ -63,7 +65,7 @@ def test_commands_on_this_machine_cannot_read_secrets_out_of_the_harness(
     seen = (repository.path / ".git" / "seen").read_bytes()
     assert b"agent\nrun\nx\n" in seen  # it was the harness that was looked at
     assert b"HARMLESS=3" in seen
-    assert b"plant3d" not in seen
-    recorded = [path for path in console.home.rglob("*") if path.is_file() and b"plant3d" in path.read_bytes()]
+    assert mark.encode() not in seen
+    recorded = [path for path in console.home.rglob("*") if path.is_file() and mark.encode() in path.read_bytes()]
     assert recorded == []
-    assert "plant3d" not in done.out + done.err
+    assert mark not in done.out + done.err

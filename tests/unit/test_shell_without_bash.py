@@ -110,7 +110,9 @@ async def test_at_the_deadline_the_command_is_killed(opened: Opened) -> None:
     result = await shell.run(f"kept=no; echo begun; sleep {nap} & sleep {nap}", 0.5)
     assert (result.timed_out, result.exit_code, result.output) == (True, None, b"begun\n")
     counting = f"cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' ' | grep -c '[s]leep {nap}'"
-    assert await printed(shell, f"echo $kept; {counting}") == "yes\n0\n"
+    # A process that was killed needs a moment to be gone.
+    waiting = f"for _ in 1 2 3 4 5 6 7 8 9 10; do n=$({counting}); [ $n = 0 ] && break; sleep 0.5; done"
+    assert await printed(shell, f"echo $kept; {waiting}; echo $n") == "yes\n0\n"
 
 
 async def test_a_state_that_was_not_saved_is_said(opened: Opened) -> None:
