@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from agent.dialects.registry import local_addresses
+from agent.request_budget import RequestBudget
 
 KEY_VARIABLE = "UNBROKEN_API_KEY"
 SCRIPTED = "scripted:"
@@ -40,6 +41,8 @@ class BackendOptions:
     """How often a request that failed for a reason that may pass is sent again."""
     outage: float = 0.0
     """Seconds for which a server is waited for that was there before and has gone away."""
+    requests: RequestBudget | None = None
+    """How many requests there may be at once; None: any number."""
     weights: str | None = None
     """This and the next are taken where the server does not tell."""
     quantisation: str | None = None

@@ -77,7 +77,9 @@ async def _connected(
     retry = RetryPolicy(attempts=options.retries + 1, outage=options.outage)
     silence = options.stall_timeout
     waits = replace(Waits() if silence is None else Waits.of_silence(silence), total=options.longest_step)
-    backend = ChatBackend(description, key or "none", waits=waits, retry=retry, dialect=dialect)
+    backend = ChatBackend(
+        description, key or "none", waits=waits, retry=retry, dialect=dialect, requests=options.requests
+    )
     try:
         yield backend
     finally:

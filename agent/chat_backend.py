@@ -19,9 +19,6 @@ from tenacity import (
     AsyncRetrying,
     RetryCallState,
     retry_if_exception_type,
-    stop_any,
-    stop_before_delay,
-    stop_never,
     wait_exponential_jitter,
     wait_random,
 )
@@ -37,6 +34,7 @@ from agent.dialects.patterns import values_at
 from agent.dialects.registry import load_dialect
 from agent.event_stream import read_events
 from agent.repetition import EndlessThinkingError
+from agent.request_budget import Answer, RequestBudget
 from agent.stream import TurnAssembler
 from agent.turn import AssistantTurn
 from agent.waits import Patience, StalledError, Waits
@@ -45,6 +43,8 @@ from results.records.usage import Usage
 
 _COUNTING_TIMEOUT = 30.0
 _DRAIN_TIMEOUT = 0.1
+_TOO_MUCH = (429, 503, 529)
+"""By these a server says that it has more to do than it can; 529 is Anthropic's, and OpenRouter passes it on."""
 
 
 @dataclass(frozen=True)
@@ -108,12 +108,16 @@ class _Step:
 
 @dataclass(frozen=True)
 class _Exhausted(stop_base):
-    """Whether a step has had its tries, or an outage its time."""
+    """Whether a step has had its tries, or its time, or an outage has had it."""
 
     step: _Step
     retry: RetryPolicy
+    total: float | None
 
-    def __call__(self, retry_state: RetryCallState) -> bool:  # noqa: ARG002 - the step knows better
+    def __call__(self, retry_state: RetryCallState) -> bool:
+        spent = asyncio.get_running_loop().time() - self.step.started
+        if self.total is not None and spent + retry_state.upcoming_sleep >= self.total:
+            return True
         if self.step.away_since is not None:
             return asyncio.get_running_loop().time() - self.step.away_since >= self.retry.outage
         return self.step.failures >= self.retry.attempts
@@ -130,8 +134,9 @@ class ChatBackend:
         waits: Waits | None = None,
         retry: RetryPolicy | None = None,
         dialect: Dialect | None = None,
+        requests: RequestBudget | None = None,
     ) -> None:
-        """`dialect` stands for the one that the description names.
+        """`dialect` stands for the one that the description names; `requests`: how many there may be at once.
 
         Raises ValueError for a key that no HTTP header can hold.
         """
@@ -141,6 +146,7 @@ class ChatBackend:
         self._dialect = dialect or load_dialect(description.dialect)
         self._waits = waits or Waits()
         self._retry = retry or RetryPolicy()
+        self._requests = requests or RequestBudget()
         self._has_answered = False
         self._failures = FailureReader(description.base_url, api_key, self._dialect)
         self._url = f"{description.base_url}/chat/completions"
@@ -175,9 +181,8 @@ class ChatBackend:
     ) -> AssistantTurn:
         """Send the conversation; failures that may pass are tried again. See `agent.backend.Backend`."""
         step = _Step(conversation, on_delta, guard, on_usage)
-        total = self._waits.total
         attempts = AsyncRetrying(
-            stop=stop_any(_Exhausted(step, self._retry), stop_never if total is None else stop_before_delay(total)),
+            stop=_Exhausted(step, self._retry, self._waits.total),
             wait=self._wait,
             retry=retry_if_exception_type(TransientError),
             before_sleep=None if on_retry is None else lambda state: _tell_retry(state, on_retry),
@@ -196,17 +201,20 @@ class ChatBackend:
     async def forward(self, body: bytes) -> AsyncGenerator[httpx2.Response]:
         """Send somebody else's request as it is, with the key, and give the answer as it comes, whatever its status.
 
-        Nothing is tried again. Raises BackendError where the server is not reached, or breaks off while the answer is
-        read.
+        It waits for its place. Nothing is tried again. Raises BackendError where the server is not reached, or breaks
+        off while the answer is read.
         """
         headers = {**self._headers, "Accept-Encoding": "identity"}
         answered = False
         try:
-            async with self._http.stream(
-                "POST", self._url, content=body, headers=headers, timeout=self._timeout
-            ) as response:
+            async with (
+                self._requests.place() as answer,
+                self._http.stream("POST", self._url, content=body, headers=headers, timeout=self._timeout) as response,
+            ):
                 answered = True
+                answer.refused = response.status_code in _TOO_MUCH
                 yield response
+                answer.take(None, None, whole=response.is_success)
         except httpx2.RequestError as error:
             failure = self._failures.read(error, answered=answered)
             raise (failure.failure if isinstance(failure, TransientError) else failure) from error
@@ -239,7 +247,15 @@ class ChatBackend:
         await self._client.close()
 
     async def _request(self, step: _Step) -> AssistantTurn:
-        """Send one request; what it used is added to the step even when it fails."""
+        """Send one request when there is a place for it; the wait takes nothing from the time that the step has."""
+        now = asyncio.get_running_loop().time
+        asked = now()
+        async with self._requests.place() as answer:
+            step.started += now() - asked
+            return await self._send(step, answer)
+
+    async def _send(self, step: _Step, answer: Answer) -> AssistantTurn:
+        """Send one request; what it used is added to the step, and what it was like to `answer`, even when it fails."""
         assembler = TurnAssembler(self._dialect, step.on_delta, copy.deepcopy(step.guard))
         patience = Patience(self._waits, step.started, "headers" if step.conversation.streamed else "whole")
         problem: Exception | None = None
@@ -252,8 +268,10 @@ class ChatBackend:
             return replace(assembler.turn(), stopped=str(stopped))
         except (openai.APIError, httpx2.RequestError, StalledError, ValueError, RecursionError) as error:
             problem = error
+            answer.refused = isinstance(error, openai.APIStatusError) and error.status_code in _TOO_MUCH
         finally:
             step.count(assembler)
+            answer.take(assembler.first_token_seconds, assembler.usage.output_tokens, whole=assembler.is_complete)
         self._has_answered = self._has_answered or answered
         if assembler.is_complete:  # what goes wrong behind the end of the turn takes nothing from it
             return assembler.turn()

@@ -108,6 +108,11 @@ class TurnAssembler:
         return self._first_token is not None
 
     @property
+    def first_token_seconds(self) -> float | None:
+        """How long it took until anything came that the model said; None where nothing has, or all of it at once."""
+        return None if self._is_whole else self._first_token
+
+    @property
     def is_complete(self) -> bool:
         """Whether the model has ended its turn; what may still come is its usage."""
         if self.finish_reason is None:
@@ -153,7 +158,7 @@ class TurnAssembler:
             ),
             finish_reason=self.finish_reason,
             usage=self.usage,
-            first_token_seconds=None if self._is_whole else self._first_token,
+            first_token_seconds=self.first_token_seconds,
             extras=self._extras,
         )
 

@@ -19,10 +19,12 @@ from pathlib import Path
 
 import psutil
 
+from agent.listener import Listener
 from benchmarks.measurement import Measurement, Options
 from evals.audit.record import audit_try
 from evals.execution import Execution, ExecutionSettings
 from evals.resume import is_finished
+from evals.scheduling.places import NOTHING, Demand
 from evals.trial import Harvest, Retrying, close_try
 from results.records.audit import TraceAudit
 from results.records.events import EndEvent, MessageEvent, PatchEvent, StartEvent
@@ -51,7 +53,19 @@ class _Nothing:
     def task_id(self, task: str) -> str:
         return task
 
-    async def carry_out(self, task: str, directory: TryDirectory) -> Harvest:
+    def demand(self, task: str) -> Demand:
+        del task
+        return NOTHING
+
+    def expected(self, task: str) -> float:
+        del task
+        return 0.0
+
+    def shared(self, task: str) -> str:
+        return task
+
+    async def carry_out(self, task: str, directory: TryDirectory, watched: Listener) -> Harvest:
+        del watched
         with TrajectoryWriter(directory.trajectory_path) as writer:
             writer.write(
                 StartEvent(

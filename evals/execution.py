@@ -1,4 +1,7 @@
-"""The trials of a run, with separate limits for live agents and for verifications, so that neither waits for the other.
+"""The trials of a run, with separate budgets for live sandboxes and for verifications: neither waits for the other.
+
+A third one, of requests, is the backend's (`agent.request_budget`). A sandbox that its work is judged in counts among
+those of agents until there is a place for its verification; what its task declares is taken until it is gone.
 
 Ctrl-C (or SIGTERM, SIGHUP) once: no new trials, and live ones end with their work kept, and what has been harvested is
 judged. Twice: verifications are broken off as well; the work stays.
@@ -16,8 +19,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
 from agent.interrupts import SIGNALS
+from agent.request_budget import RequestBudget
 from evals.engine_watch import EngineWatch
 from evals.resume import is_finished, left_work
+from evals.scheduling.control import Budgets, heeding
+from evals.scheduling.live_run import LiveRun
+from evals.scheduling.order import in_order
+from evals.scheduling.places import NOTHING, Demand, Places
 from evals.trial import Harvest, Report, Retrying, TrialFlow, close_try, not_judged
 from results.record_files import DamagedFileError
 from results.records.outcome import Outcome
@@ -38,6 +46,8 @@ class ExecutionSettings:
     """How often a trial is tried, and the work of a try judged, while the sandbox or the verifier fails."""
     command: tuple[str, ...] = ()
     """The arguments by which the run was started, without secrets."""
+    requests: RequestBudget | None = None
+    """The backend's, where there is one."""
 
 
 @dataclass
@@ -70,67 +80,94 @@ class Execution(Generic[TaskT]):
     flow: TrialFlow[TaskT]
     settings: ExecutionSettings
     report: Report
+    live: LiveRun = field(default_factory=LiveRun)
+    room: Demand = NOTHING
+    """What the tasks whose containers live at the same time may declare together."""
     engine: EngineWatch = field(default_factory=EngineWatch)
     result: RunResult = field(default_factory=RunResult)
 
     def __post_init__(self) -> None:
-        self._agents = asyncio.Semaphore(self.settings.concurrency)
-        self._verifications = asyncio.Semaphore(self.settings.verifications)
+        self._room = Places(room=self.room)
+        self._agents = Places(self.settings.concurrency)
+        self._verifications = Places(self.settings.verifications)
+        self._budgets = Budgets(self._agents, self._verifications, self.settings.requests)
         self._live: set[asyncio.Task[Any]] = set()
         self._judging: set[asyncio.Task[Any]] = set()
         self._given_up = False
 
     async def carry_out(self) -> None:
         """Carry out all of them."""
-        with _on_interrupt(self._interrupt):
+        with _on_interrupt(self.interrupt):
             try:
                 pending = await asyncio.to_thread(self._pending)
-                async with asyncio.TaskGroup() as group:
-                    for task, trial in pending:
-                        # Taken here, so that a trial costs no memory before it is its turn.
-                        await self._agents.acquire()
-                        if self.result.interrupted:
-                            break
-                        group.create_task(self._trial(task, trial))
+                heeded = heeding(self.run.path, self._budgets, self.live, len(pending))
+                async with heeded, asyncio.TaskGroup() as group:
+                    await self._begin(pending, group)
             except ExceptionGroup as failures:  # a full disk, say: one sentence, not a group of them
                 raise failures.exceptions[0] from failures
 
+    async def _begin(self, pending: Sequence[tuple[TaskT, TrialDirectory]], group: asyncio.TaskGroup) -> None:
+        """Begin one trial after the other, each when there is a place for it: before that, it costs no memory."""
+        for task, trial in pending:
+            demand = self.flow.demand(task)
+            await self._room.acquire(demand)
+            await self._agents.acquire()
+            if self.result.interrupted:
+                break
+            group.create_task(self._trial(task, trial, demand))
+
     def _pending(self) -> list[tuple[TaskT, TrialDirectory]]:
-        """The trials that have yet to be done, the first attempts at all tasks before the second ones."""
-        attempts = range(1, self.run.manifest.attempts + 1)
-        trials = [
-            (task, self.run.trial(self.flow.task_id(task), attempt)) for attempt in attempts for task in self.tasks
-        ]
+        """The trials that have yet to be done, in the order in which they begin."""
+        ordered = in_order(self.tasks, self.run.manifest.attempts, self.flow.expected, self.flow.shared)
+        trials = [(task, self.run.trial(self.flow.task_id(task), attempt)) for task, attempt in ordered]
         verifiers = self.run.manifest.verifiers
         pending = [(task, trial) for task, trial in trials if not is_finished(trial, verifiers)]
         self.result.finished_before = len(trials) - len(pending)
         return pending
 
-    async def _trial(self, task: TaskT, trial: TrialDirectory) -> None:
-        """Carry it out, on one of the places for agents until the agent is done.
-
-        The place is held over another try too: while the engine is away, a trial that began now would only lose its
-        first one.
-        """
-        try:
-            left = await asyncio.to_thread(left_work, trial)
-            if left and (self.flow.judges_what_lies_there or left.judged_by):
-                directory, harvest = left.directory, left.harvest
-            elif self.result.interrupted:
+    async def _trial(self, task: TaskT, trial: TrialDirectory, demand: Demand) -> None:
+        """Carry it out on the place that it has been given, and judge what comes of it."""
+        with contextlib.ExitStack() as room, contextlib.ExitStack() as agents_place:
+            room.callback(self._room.release, demand)
+            agents_place.callback(self._agents.release)
+            worked = await self._work(task, trial)
+            if worked is None:
                 return
-            else:
-                directory, harvest = await self._agent_phase(task, trial)
-        finally:
-            self._agents.release()
-        verdicts: list[Verdict] = []
-        if harvest is not None:
-            async with self._verifications:
-                verdicts = await self._judge(task, trial, directory, harvest)
+            directory, harvest = worked
+            if self.flow.judges_what_lies_there:
+                agents_place.close()
+            verdicts = await self._verdicts(task, trial, directory, harvest, agents_place) if harvest else []
         outcome = await asyncio.to_thread(self._outcome, trial, directory)
         self._count(outcome)
         await self._audit(task, trial, directory)
         with contextlib.suppress(OSError):  # who watched has gone away; the work goes on
+            self.live.ends(trial, outcome, verdicts)
             self.report(trial, outcome, verdicts)
+
+    async def _work(self, task: TaskT, trial: TrialDirectory) -> tuple[TryDirectory, Harvest | None] | None:
+        """What an agent has done, now or before; None where it is not to begin any more.
+
+        The place is held over another try too: while the engine is away, a trial that began now would only lose its
+        first one.
+        """
+        left = await asyncio.to_thread(left_work, trial)
+        if left and (self.flow.judges_what_lies_there or left.judged_by):
+            return left.directory, left.harvest
+        return None if self.result.interrupted else await self._agent_phase(task, trial)
+
+    async def _verdicts(
+        self,
+        task: TaskT,
+        trial: TrialDirectory,
+        directory: TryDirectory,
+        harvest: Harvest,
+        agents_place: contextlib.ExitStack,
+    ) -> list[Verdict]:
+        self.live.enters(trial, "waiting")
+        async with self._verifications.one():
+            agents_place.close()
+            self.live.enters(trial, "judging")
+            return await self._judge(task, trial, directory, harvest)
 
     def _outcome(self, trial: TrialDirectory, directory: TryDirectory) -> Outcome:
         """How a try ended; without the error that once kept it from a verdict, where it has one now."""
@@ -154,7 +191,9 @@ class Execution(Generic[TaskT]):
         chances = self.settings.tries
         while True:
             directory = trial.start_try()
-            harvest = await _in_task(self.flow.carry_out(task, directory), self._live)
+            self.live.enters(trial, "sandbox")
+            watched = self.live.listener(trial)
+            harvest = await _in_task(self.flow.carry_out(task, directory, watched), self._live)
             chances -= 1
             if harvest.outcome.error != "sandbox" or not chances or self.result.interrupted:
                 return directory, harvest
@@ -189,9 +228,11 @@ class Execution(Generic[TaskT]):
         else:
             self.result.errors += 1
 
-    def _interrupt(self) -> None:
+    def interrupt(self) -> None:
+        """Begin nothing more, and end what agents do; the second time, verifications as well."""
         self._given_up = self.result.interrupted
         self.result.interrupted = True
+        self._agents.pause(paused=False)  # whoever waits there has to learn of it
         for task in (*self._live, *(self._judging if self._given_up else ())):
             task.cancel()
 

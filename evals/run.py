@@ -11,6 +11,7 @@ from evals.command_agent import CommandAgent
 from evals.execution import Execution, ExecutionSettings, RunResult
 from evals.images.leases import leased_images
 from evals.janitor import Janitor
+from evals.scheduling.live_run import LiveRun
 from evals.session import describe_session
 from evals.swebench.dataset import AnyInstance
 from evals.swebench.exports import export_predictions
@@ -52,8 +53,9 @@ async def carry_out(
     agent: TaskAgent | CommandAgent,
     settings: RunSettings,
     report: Report,
+    live: LiveRun | None = None,
 ) -> RunResult:
-    """Carry out all trials of `run`, telling `report` of each that ends.
+    """Carry out all trials of `run`, telling `report` of each that ends, and `live` of all that goes on.
 
     Raises EngineUnavailableError when there is no Docker engine, ValueError for limits that it cannot set, SandboxError
     when the containers' network cannot be made.
@@ -72,7 +74,7 @@ async def carry_out(
                 )
             )
             phase = AgentPhase(client, agent, janitor, network, run_id, settings.secrets)
-            execution = Execution(run, rows, SwebenchFlow(phase, verifiers), settings, report)
+            execution = Execution(run, rows, SwebenchFlow(phase, verifiers), settings, report, live or LiveRun())
             reaping = reap_beside(client)
             try:
                 await execution.carry_out()

@@ -12,6 +12,8 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
+from agent.listener import Listener
+from evals.scheduling.places import Demand
 from results.records.audit import TraceAudit
 from results.records.outcome import ErrorSource, Outcome, TimeSplit, TryEnd
 from results.records.verdict import Verdict
@@ -64,8 +66,23 @@ class TrialFlow(Protocol[TaskT]):
         """What the task is called in a run."""
         ...
 
-    async def carry_out(self, task: TaskT, directory: TryDirectory) -> Harvest:
-        """Let the agent work, and leave `trajectory.jsonl` and what it made in the try's folder. Never raises."""
+    def demand(self, task: TaskT) -> Demand:
+        """What the task declares that its containers take, as long as any of them lives."""
+        ...
+
+    def expected(self, task: TaskT) -> float:
+        """How long the task takes beside others of its benchmark, in any unit."""
+        ...
+
+    def shared(self, task: TaskT) -> str:
+        """What tasks have in common whose images share layers."""
+        ...
+
+    async def carry_out(self, task: TaskT, directory: TryDirectory, watched: Listener) -> Harvest:
+        """Let the agent work, and leave `trajectory.jsonl` and what it made in the try's folder. Never raises.
+
+        `watched` is told of the work as well.
+        """
         ...
 
     async def judge(

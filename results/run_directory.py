@@ -23,7 +23,7 @@ from pydantic import BaseModel, TypeAdapter
 from results.json_lines import encode_line, open_for_append, read_lines
 from results.record_files import DamagedFileError, encode, read_record
 from results.records.audit import TraceAudit
-from results.records.manifest import Group, Manifest, SessionRecord
+from results.records.manifest import Beginning, Group, Manifest, SessionRecord
 from results.records.outcome import TryEnd
 from results.records.verdict import Verdict
 from results.whole_files import write_new, write_whole
@@ -153,12 +153,14 @@ class RunDirectory:
         self.manifest = manifest
 
     @classmethod
-    def create(cls, runs: Path, manifest: Manifest) -> "RunDirectory":
+    def create(cls, runs: Path, manifest: Manifest, beginning: Beginning | None = None) -> "RunDirectory":
         """Begin a run under `runs`. Raises RunExistsError, and ValueError for an id that is no file name."""
         _require_file_name(manifest.run_id, "run")
         path = runs / manifest.run_id
         path.mkdir(parents=True, exist_ok=True)
         try:
+            if beginning and not (path / "run.json").exists():
+                write_whole(path / "begun.json", _dump(beginning))
             write_new(path / "run.json", _dump(manifest))
         except FileExistsError:
             message = f"there is a run {manifest.run_id} in {runs} already"
@@ -169,6 +171,11 @@ class RunDirectory:
     def open(cls, path: Path) -> "RunDirectory":
         """The run in the folder `path`. Raises DamagedFileError."""
         return cls(path, read_record(path / "run.json", Manifest))
+
+    def beginning(self) -> Beginning | None:
+        """By what command the run was begun; None where nobody said. Raises DamagedFileError."""
+        path = self.path / "begun.json"
+        return read_record(path, Beginning) if path.exists() else None
 
     def append_session(self, session: SessionRecord) -> None:
         """Note a start."""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from agent.listener import Listener
+from agent.listener import Listener, Listeners
 from agent.redaction import Redacting
 from agent.session import Recorder, patch_event, with_left_out
 from agent.workspace import Diff, PatchTooLargeError, Workspace, WorkspaceError
@@ -21,6 +21,7 @@ from evals.images.using import use_image
 from evals.janitor import Janitor
 from evals.recorded import for_trial
 from evals.resume import verdicts_on
+from evals.scheduling.places import NOTHING, Demand
 from evals.swebench import clean_room
 from evals.swebench.dataset import AnyInstance
 from evals.swebench.grading import GraderError
@@ -56,6 +57,8 @@ if TYPE_CHECKING:
     from docker import DockerClient
 
 HARVEST_TIMEOUT = 300.0
+_MINUTES = {"<15 min fix": 15.0, "15 min - 1 hour": 60.0, "1-4 hours": 240.0, ">4 hours": 480.0}
+"""What annotators estimated that an engineer needs, as SWE-bench Verified spells it."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ class AgentPhase:
     secrets: frozenset[str]
     """What is taken out of everything that is recorded."""
 
-    async def carry_out(self, row: AnyInstance, directory: TryDirectory) -> "Harvest":
+    async def carry_out(self, row: AnyInstance, directory: TryDirectory, watched: Listener) -> "Harvest":
         """Let the agent work on `row`, and leave `trajectory.jsonl` and `patch.diff` in the try's folder."""
         started, image_ids = time.time(), list[str]()
 
@@ -79,7 +82,7 @@ class AgentPhase:
             return await self._in_sandbox(row, directory, listener)
 
         with TrajectoryWriter(directory.trajectory_path) as writer:
-            listener = Redacting(Recorder(writer), self.secrets)
+            listener = Redacting(Listeners(Recorder(writer), watched), self.secrets)
             outcome, diff = await guarded(work(listener))
             outcome = with_whole_time(outcome, time.time() - started)
             if diff is not None:
@@ -148,9 +151,21 @@ class SwebenchFlow:
         """The instance's id."""
         return task.instance_id
 
-    async def carry_out(self, task: AnyInstance, directory: TryDirectory) -> Harvest:
+    def demand(self, task: AnyInstance) -> Demand:  # noqa: ARG002 - the protocol
+        """Nothing: instances declare nothing."""
+        return NOTHING
+
+    def expected(self, task: AnyInstance) -> float:
+        """Minutes, where the dataset has people's estimates (Verified's `difficulty`)."""
+        return _MINUTES.get(str(getattr(task, "difficulty", "")), 0.0)
+
+    def shared(self, task: AnyInstance) -> str:
+        """The repository: images of its instances have an environment in common."""
+        return task.repo
+
+    async def carry_out(self, task: AnyInstance, directory: TryDirectory, watched: Listener) -> Harvest:
         """Let the agent work on a row."""
-        return await self.phase.carry_out(task, directory)
+        return await self.phase.carry_out(task, directory, watched)
 
     async def judge(
         self, task: AnyInstance, trial: TrialDirectory, directory: TryDirectory, harvest: Harvest, retrying: Retrying

@@ -7,13 +7,15 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from evals.execution import Execution, ExecutionSettings, RunResult
 from evals.images.leases import leased_images
 from evals.janitor import Janitor
 from evals.manifest import describe_run
 from evals.run import reaped
+from evals.scheduling.live_run import LiveRun
+from evals.scheduling.places import Demand
 from evals.session import describe_session
 from evals.terminal_bench.agents import CommandTerminalAgent, ModelTerminalAgent, TerminalAgent
 from evals.terminal_bench.digest import folder_digest
@@ -31,6 +33,12 @@ from results.run_directory import RunDirectory
 from results.run_lock import run_lock
 from runners.docker_engine import connect
 from runners.reaper import reap_beside, remove_containers
+from runners.sandbox_options import Capacity
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+_PROCESSORS_SHARED_BY = 2
 
 
 @dataclass(frozen=True)
@@ -87,8 +95,11 @@ async def carry_out(
     settings: TerminalBenchSettings,
     report: Report,
     tell: Callable[[str], None],
+    live: LiveRun | None = None,
 ) -> RunResult:
     """Carry out all trials of `run`, telling `report` of each that ends, and `tell` of images that are built.
+
+    `live` is told of all that goes on.
 
     Raises EngineUnavailableError when there is no Docker engine.
     """
@@ -109,7 +120,8 @@ async def carry_out(
             with_tools = tasks if isinstance(agent, ModelTerminalAgent) else ()
             secrets = settings.secrets.union(*(_secrets(task, containers) for task in with_tools))
             flow = TerminalBenchFlow(client, agent, janitor, images, containers, judging, secrets)
-            execution = Execution(run, tasks, flow, settings, report)
+            room = await _room(client)
+            execution = Execution(run, tasks, flow, settings, report, live or LiveRun(), room)
             reaping = reap_beside(client)
             try:
                 await execution.carry_out()
@@ -121,6 +133,15 @@ async def carry_out(
         result.warnings += [remark for network in networks.opened for remark in network.remarks]
         result.reaped = await reaped(reaping)
     return result
+
+
+async def _room(client: "DockerClient") -> Demand:
+    """What tasks whose containers live at the same time may declare: all memory, and processors twice.
+
+    Agents wait for their models most of the time. Raises SandboxError.
+    """
+    has = await Capacity.ask(client)
+    return Demand(_PROCESSORS_SHARED_BY * has.cpus, has.memory)
 
 
 def _secrets(task: TaskDirectory, containers: TaskContainers) -> frozenset[str]:

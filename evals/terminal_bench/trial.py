@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agent.listener import Listener
+from agent.listener import Listener, Listeners
 from agent.redaction import Redacting
 from agent.session import Recorder
 from evals.audit.record import audit_try
 from evals.janitor import Janitor
+from evals.scheduling.places import Demand
 from evals.terminal_bench.agents import CommandTerminalAgent, TerminalAgent
 from evals.terminal_bench.compose_trial import main_variables
 from evals.terminal_bench.environment import TaskContainers, bring, wait_until_healthy
@@ -47,6 +48,7 @@ from results.run_directory import TrialDirectory, TryDirectory
 from results.trajectory import TrajectoryWriter
 from runners.docker_sandbox import DockerSandbox
 from runners.private_room import PrivateRoom
+from runners.sandbox_options import size_in_bytes
 from tools.sandbox import SandboxError
 
 if TYPE_CHECKING:
@@ -55,6 +57,8 @@ if TYPE_CHECKING:
 
 _MAKE_FOLDERS = "mkdir -p /logs/agent /logs/artifacts && chmod 777 /logs/agent /logs/artifacts"
 _MAKING = 60.0
+_UNLIMITED = 3600.0
+"""Seconds that an agent is expected to take to which its task sets no limit."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,21 @@ class TerminalBenchFlow:
         """The task's name."""
         return task.name
 
-    async def carry_out(self, task: TaskDirectory, directory: TryDirectory) -> LiveWork:
+    def demand(self, task: TaskDirectory) -> Demand:
+        """The processors and the memory of the task's container."""
+        options = self.containers.limits.options(task.file.environment)
+        return Demand(options.cpus or 0.0, size_in_bytes(options.memory, "memory") if options.memory else 0)
+
+    def expected(self, task: TaskDirectory) -> float:
+        """Seconds that its agents and its tests may take."""
+        parts = task.file.steps or (task.file,)
+        return sum((part.agent.timeout_sec or _UNLIMITED) + part.verifier.timeout_sec for part in parts)
+
+    def shared(self, task: TaskDirectory) -> str:
+        """Nothing is known of that before images are built."""
+        return task.name
+
+    async def carry_out(self, task: TaskDirectory, directory: TryDirectory, watched: Listener) -> LiveWork:
         """Let the agent work on a task, and keep its container for the tests."""
         started, image_ids = time.time(), list[str]()
 
@@ -104,7 +122,7 @@ class TerminalBenchFlow:
             return await self._in_container(task, directory, listener)
 
         with TrajectoryWriter(directory.trajectory_path) as writer:
-            listener = Redacting(Recorder(writer), self.secrets)
+            listener = Redacting(Listeners(Recorder(writer), watched), self.secrets)
             outcome, live = await guarded(work(listener))
             outcome = with_whole_time(outcome, time.time() - started)
             listener.event(EndEvent(time=time.time(), outcome=outcome))

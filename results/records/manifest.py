@@ -99,6 +99,14 @@ class Manifest(Record):
         return hashlib.sha256(stands.model_dump_json(exclude={"run_id"}, exclude_unset=True).encode()).hexdigest()
 
 
+class Beginning(Record):
+    """`begun.json`, written before `run.json`: a run that is killed before its first session can go on as well."""
+
+    command: list[str]
+    """As in `SessionRecord`."""
+    directory: str
+
+
 class SessionRecord(Record):
     """A line of `sessions.jsonl`: one start of the run, on some machine."""
 

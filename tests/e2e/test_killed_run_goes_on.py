@@ -1,7 +1,5 @@
 """A run that is killed at any moment goes on where it was: nothing that has a verdict is done or judged again."""
 
-import asyncio
-import json
 import os
 import random
 import shutil
@@ -18,7 +16,6 @@ import pytest
 from engine_owners import owners
 from real_things import PATIENCE, VENV, Console, calls
 
-from evals.demo.suite import build_images, load_rows
 from results.run_directory import RunDirectory, TrialDirectory
 from results.trajectory import read_trajectory
 from runners.docker_engine import connect
@@ -31,17 +28,6 @@ DONE = {"content": "It is done."}
 pytestmark = pytest.mark.timeout(240 + 60 * MOMENTS)
 
 Finished = dict[Path, bytes]
-
-
-@pytest.fixture
-def dataset(tmp_path: Path) -> Path:
-    rows = [row for row in load_rows() if "tally" in row["instance_id"] or "lapse" in row["instance_id"]]
-    client = connect()
-    asyncio.run(build_images(client, rows))
-    client.close()
-    path = tmp_path / "rows.json"
-    path.write_text(json.dumps(rows), "utf-8")
-    return path
 
 
 @pytest.fixture

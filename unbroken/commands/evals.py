@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unbroken.commands import grade, images, manifests, options, records, tasks, terminal_bench
+from unbroken.commands import control, grade, images, manifests, options, records, tasks, terminal_bench
 from unbroken.commands.clean import clean
 from unbroken.commands.command_agent import CommandOptions
 from unbroken.commands.containers import PRESET_PARTS, Containers
@@ -19,12 +19,13 @@ from unbroken.commands.running import (
     DONE,
     AllowLostThinking,
     Concurrency,
-    Progress,
+    Requests,
     Setup,
     Tries,
     agent_name,
     exit_code,
     label,
+    request_budget,
     runs_option,
     tell,
     tell_result,
@@ -33,6 +34,7 @@ from unbroken.commands.running import (
 from unbroken.commands.starting import RunId, Start, announce, going_on_told, resume, trials_left
 from unbroken.commands.task_selection import TaskSelection
 from unbroken.commands.verification import Verification
+from unbroken.commands.watching import AsJson, tell_end, watching
 from unbroken.invocation import Invocation
 
 if TYPE_CHECKING:
@@ -104,9 +106,11 @@ def swebench(
     concurrency: Concurrency = 4,
     verifications: Annotated[int, typer.Option(min=1, help="Trials that are judged at the same time.")] = 2,
     verification: Verification,
+    requests: Requests = None,
     tries: Tries = 2,
     allow_lost_thinking: AllowLostThinking = False,
     run_id: RunId = None,
+    as_json: AsJson = False,
     invoked: typer.Context,
 ) -> None:
     """Run SWE-bench tasks in Docker and judge them with swebench's own grading.
@@ -125,7 +129,8 @@ def swebench(
         **containers.stated(),
     )
     recorded = Invocation.of(invoked).replayed
-    setup = Setup(asked, settings, allow_lost_thinking=allow_lost_thinking, recorded=recorded)
+    budget = request_budget(requests)
+    setup = Setup(asked, settings, allow_lost_thinking=allow_lost_thinking, recorded=recorded, requests=budget)
     setup.check()
     command = command_options.check(agent, setup, prompt)
     opened = (
@@ -134,12 +139,13 @@ def swebench(
     sandbox = containers.options(settings, network="none")
     selected = tasks.load(dataset, tell)
     secrets = options.secrets(asked)
-    start = Start.of(invoked, run_id, secrets)
+    start = Start.of(invoked, run_id, secrets, as_json=as_json)
     run_settings = RunSettings(
         concurrency,
         verifications,
         tries,
         start.command,
+        budget,
         sandbox=sandbox,
         secrets=secrets,
         judging=verification.asked(selected),
@@ -154,6 +160,7 @@ application.command()(records.audit)
 application.command()(records.export)
 application.command()(manifests.manifest)
 application.command()(manifests.diff)
+application.command()(control.ctl)
 application.command()(clean)
 for _again in (resume, replay):
     application.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(_again)
@@ -175,6 +182,8 @@ async def _swebench(
         settings = await _examined(task_agent, settings, setup)
         run, result = await _run(name, dataset, task_agent, runs, setup.attempts, settings, start)
     code = concluded(start, run, result)
+    if start.as_json:
+        tell_end(run, result)
     typer.echo(f"\nresults show {run.manifest.run_id}" + runs_option(runs))
     return code
 
@@ -287,7 +296,8 @@ async def _run(
     left = trials_left(run)
     announce(run, who(agent), left)
     with going_on_told(run):
-        result = await carry_out(run, dataset.rows, agent, settings, Progress(left))
+        async with watching(run, left, as_json=start.as_json) as watch:
+            result = await carry_out(run, dataset.rows, agent, settings, watch.report, watch.live)
     tell_result(run.manifest.run_id, result, left)
     return run, result
 

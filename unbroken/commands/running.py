@@ -13,6 +13,7 @@ from unbroken.commands import grade, options
 if TYPE_CHECKING:
     from agent.backend import Backend
     from agent.profiles.settings import Settings
+    from agent.request_budget import RequestBudget
     from evals.agents import ModelAgent
     from evals.execution import RunResult
     from evals.manifest import NamedAgent
@@ -30,6 +31,14 @@ COMMAND = "command"
 AGENTS = ("default", "gold", "nop", COMMAND)
 
 Concurrency = Annotated[int, typer.Option(min=1, help="Trials whose agents work at the same time.")]
+Requests = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N|auto",
+        help="Requests that the backend gets at the same time; auto finds how many do it good. As many as there are "
+        "agents at work, unless given.",
+    ),
+]
 AllowLostThinking = Annotated[
     bool,
     typer.Option("--allow-lost-thinking", help="Start even where the backend loses thinking that the agent needs."),
@@ -53,6 +62,8 @@ class Setup:
     """Start even where the backend loses thinking that the agent needs."""
     recorded: "RunDirectory | None" = None
     """The run whose responses stand in the place of a model's."""
+    requests: "RequestBudget | None" = None
+    """How many requests the backend gets at once."""
 
     @property
     def agent(self) -> str:
@@ -92,7 +103,8 @@ class Setup:
             assert self.recorded.manifest.backend is not None
             yield RecordedBackend(self.recorded, self.recorded.manifest.backend)
             return
-        backend_options = replace(self.asked.backend_options(self.settings), outage=OUTAGE)
+        asked = self.asked.backend_options(self.settings)
+        backend_options = replace(asked, outage=OUTAGE, requests=self.requests)
         async with open_backend(backend, backend_options, tell) as opened:
             yield opened
 
@@ -142,6 +154,20 @@ def tell_result(run_id: str, result: "RunResult", total: int) -> None:
         tell(f"flagged: {task_id}, attempt {attempt}: {', '.join(rules)} (`evals audit {run_id}` shows where)")
     for reason in result.leftovers:
         tell(f"left behind, for `evals clean` to remove: {reason}")
+
+
+def request_budget(stated: str | None) -> "RequestBudget":
+    """What `--requests` says. Raises a usage error."""
+    from agent.request_budget import Adaptive, Fixed, RequestBudget
+
+    if stated is None:
+        return RequestBudget()
+    if stated == "auto":
+        return RequestBudget(Adaptive())
+    if not stated.isascii() or not stated.isdigit() or int(stated) < 1:
+        message = f"{stated!r} is neither a number of requests nor auto"
+        raise typer.BadParameter(message, param_hint="--requests")
+    return RequestBudget(Fixed(int(stated)))
 
 
 def agent_name(name: str | None, agents: Sequence[str] = AGENTS) -> str | None:

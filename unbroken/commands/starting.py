@@ -17,7 +17,7 @@ from unbroken.commands.running import tell
 from unbroken.invocation import Invocation
 
 if TYPE_CHECKING:
-    from results.records.manifest import Manifest, SessionRecord
+    from results.records.manifest import Beginning, Manifest, SessionRecord
     from results.run_directory import RunDirectory
 
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
@@ -40,17 +40,19 @@ class Start:
     run_id: str | None = None
     resumed: "RunDirectory | None" = None
     replayed: "RunDirectory | None" = None
+    as_json: bool = False
+    """Whether events are printed, and nothing else."""
 
     @classmethod
-    def of(cls, context: typer.Context, run_id: str | None, secrets: Collection[str]) -> "Start":
+    def of(cls, context: typer.Context, run_id: str | None, secrets: Collection[str], *, as_json: bool) -> "Start":
         """The start that the command in `context` is; `secrets` are taken out of what is recorded of it."""
         from agent.redaction import redacted
 
         invocation = Invocation.of(context)
         if invocation.replayed:
-            return cls(replayed=invocation.replayed)
+            return cls(replayed=invocation.replayed, as_json=as_json)
         command = tuple(redacted(argument, secrets) for argument in invocation.arguments)
-        return cls(command, run_id, invocation.resumed)
+        return cls(command, run_id, invocation.resumed, as_json=as_json)
 
     def open(self, runs: Path, manifest: "Manifest") -> "RunDirectory":
         """A new run, or the one that is to go on.
@@ -58,18 +60,20 @@ class Start:
         Raises ManifestChangedError where that one is another, RunExistsError, and ValueError for an id that is none.
         """
         from evals.resume import same_run
+        from results.records.manifest import Beginning
         from results.run_directory import RunDirectory
 
         if self.replayed:
             return replay_of(self.replayed, runs, manifest)
         if self.resumed:
             return same_run(self.resumed, manifest)
+        beginning = Beginning(command=list(self.command), directory=str(Path.cwd())) if self.command else None
         if self.run_id is None:
-            return RunDirectory.create(runs, manifest)
+            return RunDirectory.create(runs, manifest, beginning)
         own = manifest.model_copy(update={"run_id": self.run_id})
         if (runs / self.run_id / "run.json").is_file():
             return same_run(RunDirectory.open(runs / self.run_id), own)
-        return RunDirectory.create(runs, own)
+        return RunDirectory.create(runs, own, beginning)
 
 
 def replay_of(recorded: "RunDirectory", runs: Path, manifest: "Manifest") -> "RunDirectory":
@@ -142,23 +146,21 @@ def begun(run: "RunDirectory") -> "tuple[RunDirectory, tuple[str, ...]]":
 
     They are told, since a run may come from somebody else.
     """
-    session = _session(run)
-    if session.command[0] not in _BEGIN_RUNS:
-        message = (
-            f"run {run.manifest.run_id} says that it was begun with `evals {session.command[0]}`, which begins none"
-        )
+    start = _last_start(run)
+    if start.command[0] not in _BEGIN_RUNS:
+        message = f"run {run.manifest.run_id} says that it was begun with `evals {start.command[0]}`, which begins none"
         raise ValueError(message)
-    tell(f"as it was begun: evals {shlex.join(session.command)}")
+    tell(f"as it was begun: evals {shlex.join(start.command)}")
     found = type(run)(run.path.resolve(), run.manifest)
-    if session.directory and Path(session.directory).is_dir():
-        os.chdir(session.directory)
-    return found, tuple(session.command)
+    if start.directory and Path(start.directory).is_dir():
+        os.chdir(start.directory)
+    return found, tuple(start.command)
 
 
-def _session(run: "RunDirectory") -> "SessionRecord":
+def _last_start(run: "RunDirectory") -> "SessionRecord | Beginning":
     from agent.redaction import REDACTED
 
-    recorded = [session for session in run.sessions(lambda _: None) if session.command]
+    recorded = [start for start in (run.beginning(), *run.sessions(lambda _: None)) if start and start.command]
     if not recorded:
         message = (
             f"run {run.manifest.run_id} does not say with which command it was begun; give that command again with "

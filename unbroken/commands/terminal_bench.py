@@ -20,11 +20,12 @@ from unbroken.commands.running import (
     COMMAND,
     AllowLostThinking,
     Concurrency,
-    Progress,
+    Requests,
     Setup,
     Tries,
     agent_name,
     label,
+    request_budget,
     runs_option,
     tell,
     tell_result,
@@ -32,6 +33,7 @@ from unbroken.commands.running import (
 )
 from unbroken.commands.starting import RunId, Start, announce, going_on_told, trials_left
 from unbroken.commands.terminus_agent import TERMINUS
+from unbroken.commands.watching import AsJson, tell_end, watching
 from unbroken.invocation import Invocation
 
 if TYPE_CHECKING:
@@ -124,9 +126,11 @@ def terminal_bench(
     ] = None,
     concurrency: Concurrency = 4,
     verifications: Annotated[int, typer.Option(min=1, help="Trials that are judged at the same time.")] = 4,
+    requests: Requests = None,
     tries: Tries = 2,
     allow_lost_thinking: AllowLostThinking = False,
     run_id: RunId = None,
+    as_json: AsJson = False,
     invoked: typer.Context,
 ) -> None:
     """Run tasks in Harbor's format (Terminal-Bench) in Docker, and judge them by their own tests.
@@ -148,18 +152,20 @@ def terminal_bench(
         cpus=cpus,
     )
     recorded = Invocation.of(invoked).replayed
-    setup = Setup(asked, settings, "terminal_bench", TOOLSET, allow_lost_thinking, recorded)
+    budget = request_budget(requests)
+    setup = Setup(asked, settings, "terminal_bench", TOOLSET, allow_lost_thinking, recorded, budget)
     setup.check()
     command = command_options.check(agent, setup, prompt)
     if setup.agent == TERMINUS:
         terminus_agent.check(setup, prompt)
     secrets = options.secrets(asked)
-    start = Start.of(invoked, run_id, secrets)
+    start = Start.of(invoked, run_id, secrets, as_json=as_json)
     run_settings = TerminalBenchSettings(
         concurrency,
         verifications,
         tries,
         start.command,
+        budget,
         limits=_limits(setup, memory, timeout_multiplier),
         clip_resources=clip_resources,
         verifiers=tuple(VERIFIERS) if verdicts == "both" else (OFFICIAL,),
@@ -171,6 +177,8 @@ def terminal_bench(
     directory = options.runs_directory(runs)
     run, result = asyncio.run(run_tasks(obtained, selected, setup, opened, directory, run_settings, start))
     code = concluded(start, run, result)
+    if start.as_json:
+        tell_end(run, result)
     typer.echo(f"\nresults show {run.manifest.run_id}" + runs_option(directory))
     raise typer.Exit(code)
 
@@ -282,7 +290,8 @@ async def run_tasks(
         working = f"agent {agent.name}, " if agent.name in (COMMAND, TERMINUS) else ""
         announce(run, f"{working}{who(model or agent)}", left)
         with going_on_told(run):
-            result = await carry_out(run, tasks, agent, settings, Progress(left), tell)
+            async with watching(run, left, as_json=start.as_json) as watch:
+                result = await carry_out(run, tasks, agent, settings, watch.report, tell, watch.live)
     tell_result(run.manifest.run_id, result, left)
     return run, result
 
