@@ -50,6 +50,8 @@ class ModelAgent:
     prices: Prices | None
     mcp: tuple[McpServer, ...] = ()
     """Servers whose tools the model gets besides; each trial starts its own."""
+    seed: int | None = None
+    """The run's, from which those of trials follow; None: nobody wants any, or the server takes none."""
     name: str = "default"
     needs: tuple[ThinkingNeed, ...] = ("tool_turns",)
     """What of the model's thinking has to survive: our loop sends no user message after the first."""

@@ -10,6 +10,7 @@ from evals.swebench.judging import SWEBENCH, Judging
 from evals.swebench.prompt_sets import text_sha256
 from evals.swebench.verifier_settings import VerifierSettings
 from results.records.manifest import AgentDescription, BenchmarkDescription, LimitsDescription, Manifest
+from runners.command_environment import PINNED
 from runners.sandbox_options import SandboxOptions
 from tools.toolset import make_toolset, toolset_sha256
 
@@ -67,9 +68,10 @@ def describe_run(
         agent=_model_agent(model) if model else AgentDescription(name=agent if isinstance(agent, str) else agent.name),
         backend=model.backend.description if model else None,
         prices=model.prices if model else None,
+        seed=model.seed if model else None,
         limits=model.limits if model else LimitsDescription(),
         verifiers=verifiers,
-        sandbox=sandbox,
+        sandbox=sandbox if isinstance(agent, str) else {**sandbox, "pinned": PINNED},
         harness_version=importlib.metadata.version("unbroken"),
     )
     return agent.in_manifest(manifest) if isinstance(agent, CommandAgent) else manifest

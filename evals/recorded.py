@@ -14,6 +14,7 @@ from agent.dialects.registry import load_dialect
 from agent.endings import Ending, TaskOver
 from agent.turn import AssistantTurn, ToolCall
 from evals.agents import ModelAgent
+from evals.seeds import SeededBackend, trial_seed
 from results.record_files import DamagedFileError
 from results.records.events import BackendDescription, EndEvent, ResponseEvent, SegmentEvent
 from results.records.outcome import Outcome
@@ -117,8 +118,12 @@ def recorded_try(trial: TrialDirectory) -> TryDirectory | None:
 
 
 def for_trial(agent: AnyAgent, directory: TryDirectory, task_id: str, step: str = "") -> AnyAgent:
-    """The agent for one trial: where responses are played back, with those of that trial."""
-    if isinstance(agent, ModelAgent) and isinstance(agent.backend, RecordedBackend):
-        attempt = int(directory.path.parents[1].name)
+    """The agent for one trial: with its seed, or where responses are played back, with those of that trial."""
+    if not isinstance(agent, ModelAgent):
+        return agent
+    attempt = int(directory.path.parents[1].name)
+    if isinstance(agent.backend, RecordedBackend):
         return replace(agent, backend=agent.backend.of_trial(task_id, attempt, step))
-    return agent
+    if agent.seed is None:
+        return agent
+    return replace(agent, backend=SeededBackend(agent.backend, trial_seed(agent.seed, task_id, attempt)))

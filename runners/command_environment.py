@@ -3,7 +3,7 @@
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -19,6 +19,9 @@ NON_INTERACTIVE = {
     "TERM": "dumb",
 }
 """Programs that page, prompt, edit or draw progress would hang or fill the context."""
+
+PINNED = {"TZ": "UTC", "LANG": "C.UTF-8", "PYTHONHASHSEED": "0"}
+"""What makes the same command say the same, where an image says nothing else."""
 
 TERMINAL_TYPE = "xterm"
 """What a program on a terminal takes it for."""
@@ -73,6 +76,12 @@ def local_environment(inherited: Mapping[str, str] | None = None) -> dict[str, s
             if not parts:
                 del kept[name]
     return {**kept, **NON_INTERACTIVE}
+
+
+def pinned_beside(declared: Iterable[str]) -> dict[str, str]:
+    """What is pinned in a container whose image sets variables, each `NAME=value`: those stay as they are."""
+    names = {variable.partition("=")[0] for variable in declared}
+    return {name: value for name, value in PINNED.items() if name not in names}
 
 
 def terminal_environment(environment: Mapping[str, str]) -> dict[str, str]:

@@ -6,7 +6,7 @@ import stat
 import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Generic, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
 
 from tools.sandbox import SandboxError
 
@@ -100,6 +100,12 @@ def engine_errors() -> Generator[None]:
     except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
         message = f"the Docker engine does not answer: {error}"
         raise SandboxError(message) from error
+
+
+def image_variables(client: "DockerClient", image: str) -> tuple[str, ...]:
+    """What an image sets in its containers, each `NAME=value`. Blocking. Raises what the engine's client does."""
+    api: Any = client.api
+    return tuple(api.inspect_image(image)["Config"].get("Env") or ())
 
 
 def ensure_image(client: "DockerClient", name: str) -> str:

@@ -147,6 +147,8 @@ class Sampling(_Cells):
 
     names: dict[str, str] = Field(default_factory=dict)
     """Our name to the server's: `repetition_penalty` is `repeat_penalty` for llama.cpp."""
+    seed: str | None = None
+    """The field for the seed of one request; None: it takes none, or nobody knows that it does."""
     refused: tuple[str, ...] = ()
     """What is left out, since the server refuses it, or takes it and does nothing with it."""
     refused_thinking: tuple[str, ...] = ()

@@ -48,7 +48,8 @@ from results.records.outcome import Outcome
 from results.records.verdict import Verdict
 from results.run_directory import TrialDirectory, TryDirectory
 from results.trajectory import TrajectoryWriter
-from runners.docker_engine import in_thread
+from runners.command_environment import NON_INTERACTIVE, pinned_beside
+from runners.docker_engine import image_variables, in_thread
 from runners.docker_sandbox import ContainerSettings, DockerSandbox
 from runners.networks import SandboxNetwork
 from tools.sandbox import SandboxError
@@ -95,6 +96,7 @@ class AgentPhase:
         self, row: AnyInstance, directory: TryDirectory, listener: Listener
     ) -> tuple[Outcome, Diff | None]:
         attempt = directory.path.parents[1].name
+        declared = await in_thread(image_variables, self.client, row.image)
         settings = self.network.container(
             ContainerSettings(
                 image=row.image,
@@ -102,6 +104,7 @@ class AgentPhase:
                 run=self.run,
                 trial=f"{row.instance_id}/{attempt}",
                 user="root",
+                environment={**NON_INTERACTIVE, **pinned_beside(declared)},
                 scratch=SCRATCH,
             )
         )

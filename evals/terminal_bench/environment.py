@@ -19,7 +19,7 @@ from evals.terminal_bench.task_file import (
 )
 from evals.terminal_bench.variables import filled
 from evals.trial import SCRATCH
-from runners.command_environment import NON_INTERACTIVE
+from runners.command_environment import NON_INTERACTIVE, pinned_beside
 from runners.container import ContainerSettings
 from runners.docker_engine import in_thread
 from runners.docker_sandbox import DockerSandbox
@@ -141,11 +141,12 @@ class TaskContainers:
         MissingVariableError.
         """
         made_for = await image_settings(self.client, image)
+        for_agents = {**NON_INTERACTIVE, **pinned_beside(made_for.variables)} if unattended else {}
         return ContainerSettings(
             image=image,
             directory=table.workdir or made_for.directory,
             entrypoint=made_for.entrypoint,
-            environment={**(NON_INTERACTIVE if unattended else {}), **self.environment(table)},
+            environment={**for_agents, **self.environment(table)},
             run=self.run,
             trial=trial,
             user="" if user is None else str(user),
@@ -173,6 +174,8 @@ class ImageSettings:
     """As USER is written; empty for root."""
     entrypoint: tuple[str, ...]
     """What its containers run; none where it only says what is run unless something else is asked for (CMD)."""
+    variables: tuple[str, ...]
+    """What it sets in them, each `NAME=value`."""
 
 
 async def image_settings(client: "DockerClient", image: str) -> ImageSettings:
@@ -185,7 +188,7 @@ async def image_settings(client: "DockerClient", image: str) -> ImageSettings:
     said = inspected["Config"]
     entrypoint: list[str] = said.get("Entrypoint") or []
     starts = (*entrypoint, *IDLE) if entrypoint else ()
-    return ImageSettings(said.get("WorkingDir") or "/", said.get("User") or "", starts)
+    return ImageSettings(said.get("WorkingDir") or "/", said.get("User") or "", starts, tuple(said.get("Env") or ()))
 
 
 async def bring(folder: Path, sandbox: DockerSandbox) -> None:

@@ -45,5 +45,5 @@ class TerminusTerminalAgent:
             further_prompts=prompt.texts,
             further_prompts_sha256={name: text_sha256(text) for name, text in prompt.texts.items()},
         )
-        more = {"backend": model.backend.description, "prices": model.prices, "limits": model.limits}
-        return manifest.model_copy(update={"agent": agent, **more})
+        asked = {"backend": model.backend.description, "prices": model.prices, "seed": model.seed}
+        return manifest.model_copy(update={"agent": agent, "limits": model.limits, **asked})

@@ -80,6 +80,8 @@ class Manifest(Record):
     backend: BackendDescription | None = None
     """None for an agent that needs no model."""
     prices: Prices | None = None
+    seed: int | None = None
+    """From which the seed of each trial follows (`evals.seeds`); None: requests carry none."""
     limits: LimitsDescription = Field(default_factory=LimitsDescription)
     verifiers: dict[str, str] = Field(default_factory=dict)
     """Their names and versions."""

@@ -66,5 +66,8 @@ TAKEN: Mapping[str, tuple[Names, Names]] = {
 }
 """Without thinking, and with it."""
 
+SEEDED = ("vllm", "sglang", "ktransformers", "llama.cpp", "ollama", "lmstudio", "mlx", "dashscope", "openrouter")
+"""Families that take `seed`, by the sources above. OpenAI's is given up, and models that think have none."""
+
 WITHOUT_TEMPLATE_FIELDS = ("ollama", "openai", "gemini-compat")
 """Families that ignore or refuse `chat_template_kwargs` (ollama#16240; unknown parameters are 400 with the others)."""

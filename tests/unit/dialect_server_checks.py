@@ -14,9 +14,9 @@ from conformance.faults import ActiveFault, Fault
 from conformance.responder import Reply
 from conformance.server import ConformanceServer
 from dialect_desk import KEY, ONCE, SYSTEM, TASK, TOOLS, Asked, backend_for, description_of, play
-from dialect_sampling import ALL, TAKEN, WITHOUT_TEMPLATE_FIELDS
+from dialect_sampling import ALL, SEEDED, TAKEN, WITHOUT_TEMPLATE_FIELDS
 
-from agent.backend import BackendError, ContextExhaustedError
+from agent.backend import Backend, BackendError, ContextExhaustedError
 from agent.chat_backend import ChatBackend, RetryPolicy
 from agent.conversation import Conversation
 from agent.dialects.dialect import Dialect
@@ -25,6 +25,7 @@ from agent.prefix.renderers import RendererError
 from agent.prefix.servers import open_server_renderer
 from agent.request import request_head
 from agent.waits import Waits
+from evals.seeds import SeededBackend
 from tools.pictures import Picture
 
 Check = Callable[[ConformanceServer, Dialect], Awaitable[None]]
@@ -193,6 +194,11 @@ async def check_sampling(server: ConformanceServer, dialect: Dialect) -> None:
         async with backend_for(server, dialect, Asked(thinking=asked, sampling=ALL)) as backend:
             await backend.complete(_conversation(backend))
         assert not (set(server.last.body) & set(ALL)) - set(names.values())
+    assert (dialect.sampling.seed is not None) == (server.behaviour.family in SEEDED)
+    if dialect.sampling.seed is not None:
+        async with backend_for(server, dialect, Asked()) as backend:
+            await backend.complete(_conversation(SeededBackend(backend, 7)))
+        assert server.last.body.get("seed") == 7
 
 
 async def check_passing(server: ConformanceServer, dialect: Dialect) -> None:
@@ -261,7 +267,7 @@ async def _outcome(backend: ChatBackend, conversation: Conversation) -> BackendE
     return None
 
 
-def _conversation(backend: ChatBackend, text: str = TASK) -> Conversation:
+def _conversation(backend: Backend, text: str = TASK) -> Conversation:
     conversation = Conversation(request_head(backend.description), TOOLS)
     conversation.append({"role": "system", "content": SYSTEM})
     conversation.append({"role": "user", "content": text})

@@ -20,12 +20,14 @@ from unbroken.commands.running import (
     AllowLostThinking,
     Concurrency,
     Requests,
+    RunSeed,
     Setup,
     Tries,
     agent_name,
     exit_code,
     label,
     request_budget,
+    run_seed,
     runs_option,
     tell,
     tell_result,
@@ -107,6 +109,7 @@ def swebench(
     verifications: Annotated[int, typer.Option(min=1, help="Trials that are judged at the same time.")] = 2,
     verification: Verification,
     requests: Requests = None,
+    seed_of_run: RunSeed = "0",
     tries: Tries = 2,
     allow_lost_thinking: AllowLostThinking = False,
     run_id: RunId = None,
@@ -130,7 +133,14 @@ def swebench(
     )
     recorded = Invocation.of(invoked).replayed
     budget = request_budget(requests)
-    setup = Setup(asked, settings, allow_lost_thinking=allow_lost_thinking, recorded=recorded, requests=budget)
+    setup = Setup(
+        asked,
+        settings,
+        allow_lost_thinking=allow_lost_thinking,
+        recorded=recorded,
+        requests=budget,
+        seed=run_seed(seed_of_run),
+    )
     setup.check()
     command = command_options.check(agent, setup, prompt)
     opened = (

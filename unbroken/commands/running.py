@@ -39,6 +39,14 @@ Requests = Annotated[
         "agents at work, unless given.",
     ),
 ]
+RunSeed = Annotated[
+    str,
+    typer.Option(
+        "--run-seed",
+        metavar="N|none",
+        help="From it follows a seed for each trial, which goes to servers that are known to take one.",
+    ),
+]
 AllowLostThinking = Annotated[
     bool,
     typer.Option("--allow-lost-thinking", help="Start even where the backend loses thinking that the agent needs."),
@@ -64,6 +72,8 @@ class Setup:
     """The run whose responses stand in the place of a model's."""
     requests: "RequestBudget | None" = None
     """How many requests the backend gets at once."""
+    seed: int | None = None
+    """The run's, for servers that take seeds."""
 
     @property
     def agent(self) -> str:
@@ -92,7 +102,8 @@ class Setup:
             prices = asked.prices(settings, opened.description, tell)
             prompts = options.prompts(settings, self.benchmark)
             toolset = asked.toolset_name(settings, self.toolset)
-            yield ModelAgent(opened, toolset, prompts, limits, prices, asked.mcp_servers())
+            seed = self.seed if opened.dialect.sampling.seed else None
+            yield ModelAgent(opened, toolset, prompts, limits, prices, asked.mcp_servers(), seed)
 
     @asynccontextmanager
     async def _open_backend(self, backend: str | None) -> "AsyncGenerator[Backend]":
@@ -168,6 +179,16 @@ def request_budget(stated: str | None) -> "RequestBudget":
         message = f"{stated!r} is neither a number of requests nor auto"
         raise typer.BadParameter(message, param_hint="--requests")
     return RequestBudget(Fixed(int(stated)))
+
+
+def run_seed(stated: str) -> int | None:
+    """What `--run-seed` says. Raises a usage error."""
+    if stated == "none":
+        return None
+    if not stated.isascii() or not stated.isdigit():
+        message = f"{stated!r} is neither a number nor none"
+        raise typer.BadParameter(message, param_hint="--run-seed")
+    return int(stated)
 
 
 def agent_name(name: str | None, agents: Sequence[str] = AGENTS) -> str | None:

@@ -21,11 +21,13 @@ from unbroken.commands.running import (
     AllowLostThinking,
     Concurrency,
     Requests,
+    RunSeed,
     Setup,
     Tries,
     agent_name,
     label,
     request_budget,
+    run_seed,
     runs_option,
     tell,
     tell_result,
@@ -127,6 +129,7 @@ def terminal_bench(
     concurrency: Concurrency = 4,
     verifications: Annotated[int, typer.Option(min=1, help="Trials that are judged at the same time.")] = 4,
     requests: Requests = None,
+    seed_of_run: RunSeed = "0",
     tries: Tries = 2,
     allow_lost_thinking: AllowLostThinking = False,
     run_id: RunId = None,
@@ -153,7 +156,9 @@ def terminal_bench(
     )
     recorded = Invocation.of(invoked).replayed
     budget = request_budget(requests)
-    setup = Setup(asked, settings, "terminal_bench", TOOLSET, allow_lost_thinking, recorded, budget)
+    setup = Setup(
+        asked, settings, "terminal_bench", TOOLSET, allow_lost_thinking, recorded, budget, run_seed(seed_of_run)
+    )
     setup.check()
     command = command_options.check(agent, setup, prompt)
     if setup.agent == TERMINUS:
