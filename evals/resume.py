@@ -5,20 +5,24 @@ whose agent had come to its end before the process died is judged as it lies the
 container is gone). All that is left gets a further try; earlier ones are kept.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from evals.trial import Harvest
 from results.manifest_difference import manifest_differences
 from results.records.events import EndEvent
-from results.records.manifest import Manifest
+from results.records.manifest import Extension, Manifest
 from results.records.outcome import Outcome
 from results.run_directory import RunDirectory, TrialDirectory, TryDirectory
 from results.trajectory import read_trajectory
 
 _MOVES = "backend.base_url"
 """Where a model is served may change: another machine is no other run."""
+
+
+Contents = Callable[[Sequence[str]], str]
+"""The hash of the content of some of the tasks that are asked for, in an order."""
 
 
 class ManifestChangedError(ValueError):
@@ -35,15 +39,34 @@ class LeftWork:
     """The verifiers that have judged it."""
 
 
-def same_run(run: RunDirectory, asked: Manifest) -> RunDirectory:
-    """The run, if `asked` is the manifest that it has. Raises ManifestChangedError with what differs."""
-    asked = asked.model_copy(update={"run_id": run.manifest.run_id})
-    changed = [each for each in manifest_differences(run.manifest, asked) if each.key != _MOVES]
+def same_run(run: RunDirectory, asked: Manifest, content_sha256: Contents) -> RunDirectory:
+    """The run, if `asked` is the manifest that it has, with more attempts or tasks where that asks for them.
+
+    Raises ManifestChangedError with what differs.
+    """
+    grown = _grown(run.manifest, asked, content_sha256)
+    task_ids = grown.benchmark.task_ids
+    if set(task_ids) == set(asked.benchmark.task_ids):  # they stay in the order in which they came
+        extent = Extension(attempts=asked.attempts, task_ids=task_ids, content_sha256=content_sha256(task_ids))
+        asked = extent.extend(asked)
+    changed = [each for each in manifest_differences(grown, asked) if each.key != _MOVES]
     if changed:
         lines = "".join(f"\n  {each}" for each in changed)
         message = f"run {run.manifest.run_id} was begun with something else, so this would be another run:{lines}"
         raise ManifestChangedError(message)
-    return run
+    return RunDirectory(run.path, grown)
+
+
+def _grown(manifest: Manifest, asked: Manifest, content_sha256: Contents) -> Manifest:
+    """The manifest with the attempts and tasks that are asked for beyond its own, whose tasks are unchanged."""
+    attempts, benchmark = max(manifest.attempts, asked.attempts), manifest.benchmark
+    added = [task_id for task_id in asked.benchmark.task_ids if task_id not in set(benchmark.task_ids)]
+    keeps_all = set(benchmark.task_ids) <= set(asked.benchmark.task_ids)
+    if not keeps_all or content_sha256(benchmark.task_ids) != benchmark.content_sha256:
+        return manifest.model_copy(update={"attempts": attempts})
+    task_ids = [*benchmark.task_ids, *added]
+    extent = Extension(attempts=attempts, task_ids=task_ids, content_sha256=content_sha256(task_ids))
+    return extent.extend(manifest)
 
 
 def is_finished(trial: TrialDirectory, verifiers: Collection[str]) -> bool:

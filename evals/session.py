@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from results.records.doctor import DoctorReport
-from results.records.manifest import SessionRecord
+from results.records.manifest import Extension, SessionRecord
 from results.run_directory import RunDirectory
 from runners.docker_engine import engine_version
 
@@ -37,8 +37,14 @@ def describe_session(
         command=list(command),
         directory=os.getcwd() if command else None,  # noqa: PTH109 - a string
         doctor=doctor,
+        extension=_extension(run),
         allow_lost_thinking=allow_lost_thinking,
     )
+
+
+def _extension(run: RunDirectory) -> Extension | None:
+    extent = Extension.of(run.manifest)
+    return None if extent == Extension.of(RunDirectory.open(run.path).manifest) else extent
 
 
 def _commit() -> str | None:

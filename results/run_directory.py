@@ -23,7 +23,7 @@ from pydantic import BaseModel, TypeAdapter
 from results.json_lines import encode_line, open_for_append, read_lines
 from results.record_files import DamagedFileError, encode, read_record
 from results.records.audit import TraceAudit
-from results.records.manifest import Beginning, Group, Manifest, SessionRecord
+from results.records.manifest import Beginning, Extension, Group, Manifest, SessionRecord
 from results.records.outcome import TryEnd
 from results.records.verdict import Verdict
 from results.whole_files import write_new, write_whole
@@ -146,7 +146,10 @@ class TrialDirectory:
 
 
 class RunDirectory:
-    """A run: its manifest, its starts, its trials."""
+    """A run: its manifest, its starts, its trials.
+
+    The manifest is that of `run.json`, with the attempts and tasks that later starts have added (`sessions.jsonl`).
+    """
 
     def __init__(self, path: Path, manifest: Manifest) -> None:
         self.path = path
@@ -170,7 +173,17 @@ class RunDirectory:
     @classmethod
     def open(cls, path: Path) -> "RunDirectory":
         """The run in the folder `path`. Raises DamagedFileError."""
-        return cls(path, read_record(path / "run.json", Manifest))
+        run = cls(path, read_record(path / "run.json", Manifest))
+        if extension := run.extension():
+            run.manifest = extension.extend(run.manifest)
+        return run
+
+    def extension(self) -> Extension | None:
+        """What the run has grown to; None where it is as it was begun. Raises DamagedFileError."""
+        path = self.path / "sessions.jsonl"
+        if not path.exists() or b'"extension":{' not in path.read_bytes():  # nearly always: nothing has to be parsed
+            return None
+        return next((each.extension for each in reversed(self.sessions(lambda _: None)) if each.extension), None)
 
     def beginning(self) -> Beginning | None:
         """By what command the run was begun; None where nobody said. Raises DamagedFileError."""

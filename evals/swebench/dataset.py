@@ -48,6 +48,11 @@ class Dataset(Generic[AnyRow]):
             digest.update(json.dumps(row.model_dump(mode="json"), sort_keys=True).encode())
         return digest.hexdigest()
 
+    def content_sha256_of(self, instance_ids: Sequence[str]) -> str:
+        """The hash of some of its rows, in this order. Raises KeyError."""
+        rows = {row.instance_id: row for row in self.rows}
+        return dataclasses.replace(self, rows=[rows[name] for name in instance_ids]).content_sha256()
+
     def select(self, patterns: Sequence[str]) -> "Dataset[AnyRow]":
         """The rows whose id matches a pattern (`*` and `?` as in file names); all of them without patterns.
 

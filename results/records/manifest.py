@@ -70,7 +70,10 @@ class AgentDescription(Record):
 
 
 class Manifest(Record):
-    """`run.json`: hashed, and never changed once written."""
+    """`run.json`: hashed, and never changed once written.
+
+    Of a run that has grown since, `RunDirectory.manifest` has the attempts and tasks that there are now.
+    """
 
     format: int = FORMAT
     run_id: str
@@ -109,6 +112,27 @@ class Beginning(Record):
     directory: str
 
 
+class Extension(Record):
+    """What a run has grown to: more attempts, or more tasks behind those that it had."""
+
+    attempts: int
+    task_ids: list[str]
+    content_sha256: str
+    """The hash of all these tasks, in this order."""
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> "Extension":
+        """The extent of the run that `manifest` describes."""
+        described = manifest.benchmark
+        return cls(attempts=manifest.attempts, task_ids=described.task_ids, content_sha256=described.content_sha256)
+
+    def extend(self, manifest: Manifest) -> Manifest:
+        """`manifest` with this extent."""
+        tasks = {"task_ids": self.task_ids, "content_sha256": self.content_sha256}
+        benchmark = manifest.benchmark.model_copy(update=tasks)
+        return manifest.model_copy(update={"attempts": self.attempts, "benchmark": benchmark})
+
+
 class SessionRecord(Record):
     """A line of `sessions.jsonl`: one start of the run, on some machine."""
 
@@ -129,6 +153,8 @@ class SessionRecord(Record):
     """The digest of each image, by its name."""
     doctor: DoctorReport | None = None
     """What was found out about the backend before the start; None where nobody looked."""
+    extension: Extension | None = None
+    """What this start made the run grow to, for it and all that come after; None: no more than it had."""
     allow_lost_thinking: bool = False
     """The run was to start even if the backend loses thinking that it needs; `doctor` says whether it does."""
 

@@ -126,10 +126,10 @@ def test_an_interrupted_run_goes_on_with_other_limits_of_this_machine_and_is_not
     assert process.returncode == 130
     assert (busy.code, f"process {process.pid} on " in busy.err) == (2, True), busy
 
-    other = console.run([*resume, "--attempts", "5"])
+    other = console.run([*resume, "--network", "bridge"])
     assert other.code == 2, other
     assert "this would be another run:" in other.err
-    assert "attempts" in other.err
+    assert "sandbox.network: 'none' and 'bridge'" in other.err
 
     before = finished(opened(tmp_path))
     done = console.run([*resume, "--concurrency", "2"])
@@ -138,6 +138,30 @@ def test_an_interrupted_run_goes_on_with_other_limits_of_this_machine_and_is_not
     assert 0 < len(before) < len(finished(run))
     assert before.items() <= finished(run).items()
     assert [session.concurrency for session in run.sessions()] == [1, 2]
+
+
+def test_a_run_gets_more_attempts_and_more_tasks(console: Console, command: list[str], tmp_path: Path) -> None:
+    command += ["--attempts", "1", "--run-id", "crash"]
+    done = console.run([*command, "--instances", "*tally*"])
+    assert done.code == 0, done
+    before, stated = finished(opened(tmp_path)), (tmp_path / "runs" / "crash" / "run.json").read_bytes()
+
+    done = console.run([EVALS, "resume", "crash", "--runs", str(tmp_path / "runs"), "--attempts", "2"])
+    assert done.code == 0, done
+    assert "it goes on, 1 of 2 trials are left" in done.out
+    done = console.run([*command, "--attempts", "2"])
+    assert done.code == 0, done
+    assert "it goes on, 2 of 4 trials are left" in done.out
+
+    run = opened(tmp_path)
+    assert before.items() <= finished(run).items()
+    assert all(has_all_verdicts(run, trial) for trial in run.trials())
+    assert (tmp_path / "runs" / "crash" / "run.json").read_bytes() == stated
+    grown = [session.extension for session in run.sessions()]
+    assert [one and (one.attempts, len(one.task_ids)) for one in grown] == [None, (2, 1), (2, 2)]
+    fewer = console.run([*command, "--instances", "*tally*", "--attempts", "2"])
+    assert fewer.code == 2, fewer
+    assert "benchmark.task_ids" in fewer.err
 
 
 @pytest.fixture

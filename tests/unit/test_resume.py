@@ -2,13 +2,16 @@
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from evals.resume import ManifestChangedError, is_finished, left_work, same_run
+from results.record_files import read_record
 from results.records.events import BackendDescription, EndEvent, StartEvent
-from results.records.manifest import AgentDescription, BenchmarkDescription, Manifest
+from results.records.manifest import AgentDescription, BenchmarkDescription, Extension, Manifest, SessionRecord
 from results.records.outcome import ErrorSource, Outcome, TryEnd
 from results.records.verdict import Verdict
 from results.run_directory import RunDirectory, TrialDirectory, TryDirectory
@@ -25,6 +28,15 @@ MANIFEST = Manifest(
     backend=BACKEND,
     harness_version="0",
 )
+
+
+def contents(task_ids: Sequence[str]) -> str:
+    return "0" * 64 if list(task_ids) == ["task"] else "+".join(task_ids)
+
+
+def of_tasks(task_ids: list[str], attempts: int = 1) -> Manifest:
+    tasks = {"task_ids": task_ids, "content_sha256": contents(task_ids)}
+    return MANIFEST.model_copy(update={"benchmark": MANIFEST.benchmark.model_copy(update=tasks), "attempts": attempts})
 
 
 @pytest.fixture
@@ -168,13 +180,52 @@ def test_a_later_try_is_what_counts(trial: TrialDirectory) -> None:
 
 def test_the_same_run_may_be_served_elsewhere(run: RunDirectory) -> None:
     elsewhere = BACKEND.model_copy(update={"base_url": "http://elsewhere:8000/v1"})
-    assert same_run(run, MANIFEST.model_copy(update={"backend": elsewhere, "run_id": "another"})) is run
+    asked = MANIFEST.model_copy(update={"backend": elsewhere, "run_id": "another"})
+    assert same_run(run, asked, contents).manifest == MANIFEST
 
 
-def test_another_run_is_refused_with_what_differs(run: RunDirectory) -> None:
-    asked = MANIFEST.model_copy(update={"attempts": 77})
-    with pytest.raises(ManifestChangedError, match=r"attempts.*77"):
-        same_run(run, asked)
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [({"harness_version": "77"}, r"harness_version.*77"), ({"attempts": 1}, "attempts: 2 and 1")],
+)
+def test_another_run_is_refused_with_what_differs(run: RunDirectory, change: dict[str, Any], named: str) -> None:
+    run.manifest = run.manifest.model_copy(update={"attempts": 2})
+    asked = MANIFEST.model_copy(update={"attempts": 2, **change})
+    with pytest.raises(ManifestChangedError, match=named):
+        same_run(run, asked, contents)
+
+
+@pytest.mark.parametrize(
+    ("asked", "grown"),
+    [
+        (["task"], ["task"]),
+        (["b", "task", "a"], ["task", "b", "a"]),
+    ],
+)
+def test_a_run_grows_behind_the_tasks_that_it_had(run: RunDirectory, asked: list[str], grown: list[str]) -> None:
+    same = same_run(run, of_tasks(asked, attempts=3), contents)
+    described = same.manifest.benchmark
+    assert (described.task_ids, described.content_sha256, same.manifest.attempts) == (grown, contents(grown), 3)
+
+    session = SessionRecord(started=1, manifest_sha256="0", machine="m", python="3", concurrency=1)
+    extension = Extension.of(same.manifest)
+    run.append_session(session.model_copy(update={"extension": extension}))
+    run.append_session(session)
+    again = RunDirectory.open(run.path)
+    assert again.manifest == same.manifest
+    assert read_record(run.path / "run.json", Manifest) == MANIFEST
+    assert same_run(again, of_tasks(asked, attempts=3), contents).manifest == same.manifest
+
+
+@pytest.mark.parametrize("asked", [["another"], []])
+def test_a_run_loses_no_task(run: RunDirectory, asked: list[str]) -> None:
+    with pytest.raises(ManifestChangedError, match=r"benchmark\.task_ids"):
+        same_run(run, of_tasks(asked), contents)
+
+
+def test_a_task_that_says_something_else_now_is_another_one(run: RunDirectory) -> None:
+    with pytest.raises(ManifestChangedError, match=r"benchmark\.content_sha256"):
+        same_run(run, of_tasks(["task", "more"]), lambda names: "changed" + contents(names))
 
 
 HOLD = """

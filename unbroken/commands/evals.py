@@ -302,7 +302,7 @@ async def _run(
         settings.sandbox,
         settings.judging,
     )
-    run = start.open(runs, manifest)
+    run = start.open(runs, manifest, dataset.content_sha256_of)
     left = trials_left(run)
     announce(run, who(agent), left)
     with going_on_told(run):

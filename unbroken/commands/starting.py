@@ -17,6 +17,7 @@ from unbroken.commands.running import tell
 from unbroken.invocation import Invocation
 
 if TYPE_CHECKING:
+    from evals.resume import Contents
     from results.records.manifest import Beginning, Manifest, SessionRecord
     from results.run_directory import RunDirectory
 
@@ -54,8 +55,8 @@ class Start:
         command = tuple(redacted(argument, secrets) for argument in invocation.arguments)
         return cls(command, run_id, invocation.resumed, as_json=as_json)
 
-    def open(self, runs: Path, manifest: "Manifest") -> "RunDirectory":
-        """A new run, or the one that is to go on.
+    def open(self, runs: Path, manifest: "Manifest", content_sha256: "Contents") -> "RunDirectory":
+        """A new run, or the one that is to go on, with what is asked for beyond its attempts and tasks.
 
         Raises ManifestChangedError where that one is another, RunExistsError, and ValueError for an id that is none.
         """
@@ -66,13 +67,13 @@ class Start:
         if self.replayed:
             return replay_of(self.replayed, runs, manifest)
         if self.resumed:
-            return same_run(self.resumed, manifest)
+            return same_run(self.resumed, manifest, content_sha256)
         beginning = Beginning(command=list(self.command), directory=str(Path.cwd())) if self.command else None
         if self.run_id is None:
             return RunDirectory.create(runs, manifest, beginning)
         own = manifest.model_copy(update={"run_id": self.run_id})
         if (runs / self.run_id / "run.json").is_file():
-            return same_run(RunDirectory.open(runs / self.run_id), own)
+            return same_run(RunDirectory.open(runs / self.run_id), own, content_sha256)
         return RunDirectory.create(runs, own, beginning)
 
 
@@ -130,8 +131,8 @@ def resume(
     """Go on with a run that was broken off: what has a verdict stays, everything else is done.
 
     Options behind RUN stand in the place of those that the run was begun with: how much is done at once, where the
-    model is served now. What would make it another run is refused, with what differs. Exit: as the command that began
-    it.
+    model is served now, more attempts or tasks. What would make it another run is refused, with what differs. Exit: as
+    the command that began it.
     """
     from results.run_directory import find_run
     from unbroken.commands.evals import application

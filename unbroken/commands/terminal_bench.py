@@ -273,7 +273,7 @@ async def run_tasks(
     """Carry out a run on these tasks, and tell of it; what came of it. Raises what a backend raises."""
     from dataclasses import replace
 
-    from evals.terminal_bench.run import carry_out, make_manifest
+    from evals.terminal_bench.run import carry_out, content_sha256, make_manifest
     from results.run_directory import new_run_id
 
     limits = await _limits_here(tasks, settings)
@@ -290,7 +290,7 @@ async def run_tasks(
             settings.verifiers,
             obtained.revision,
         )
-        run = start.open(runs, manifest)
+        run = start.open(runs, manifest, lambda names: content_sha256(_named(tasks, names)))
         left = trials_left(run)
         working = f"agent {agent.name}, " if agent.name in (COMMAND, TERMINUS) else ""
         announce(run, f"{working}{who(model or agent)}", left)
@@ -299,6 +299,11 @@ async def run_tasks(
                 result = await carry_out(run, tasks, agent, settings, watch.report, tell, watch.live)
     tell_result(run.manifest.run_id, result, left)
     return run, result
+
+
+def _named(tasks: "Sequence[TaskDirectory]", names: Sequence[str]) -> "list[TaskDirectory]":
+    by_name = {task.name: task for task in tasks}
+    return [by_name[name] for name in names]
 
 
 async def _limits_here(tasks: "Sequence[TaskDirectory]", settings: "TerminalBenchSettings") -> "TaskLimits":
