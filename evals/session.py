@@ -29,10 +29,10 @@ def describe_session(
     return SessionRecord(
         started=time.time(),
         manifest_sha256=run.manifest.sha256(),
-        machine=f"{platform.platform()}, {os.cpu_count()} cores",
+        machine=machine_here(),
         python=platform.python_version(),
         engine=engine_version(client),
-        commit=_commit(),
+        commit=commit_here(),
         concurrency=concurrency,
         command=list(command),
         directory=os.getcwd() if command else None,  # noqa: PTH109 - a string
@@ -47,7 +47,12 @@ def _extension(run: RunDirectory) -> Extension | None:
     return None if extent == Extension.of(RunDirectory.open(run.path).manifest) else extent
 
 
-def _commit() -> str | None:
+def machine_here() -> str:
+    """What records call this machine."""
+    return f"{platform.platform()}, {os.cpu_count()} cores"
+
+
+def commit_here() -> str | None:
     """The commit that the harness runs from, with `+` for changes on top; None for an installed package."""
     root = Path(__file__).resolve().parent.parent
     if not (root / ".git").exists():

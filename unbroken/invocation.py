@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import typer
 
+    from results.records.stated_run import StatedRun
     from results.run_directory import RunDirectory
 
 
@@ -17,6 +18,8 @@ class Invocation:
     resumed: "RunDirectory | None" = None
     replayed: "RunDirectory | None" = None
     """The run whose recorded responses are played back."""
+    stated: "StatedRun | None" = None
+    """The run that is to be begun again."""
 
     @classmethod
     def of(cls, context: "typer.Context") -> "Invocation":

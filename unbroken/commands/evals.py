@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unbroken.commands import control, grade, images, manifests, options, records, tasks, terminal_bench
+from unbroken.commands import control, from_manifest, grade, images, manifests, options, records, tasks, terminal_bench
 from unbroken.commands.clean import clean
 from unbroken.commands.command_agent import CommandOptions
 from unbroken.commands.containers import PRESET_PARTS, Containers
@@ -172,7 +172,7 @@ application.command()(manifests.manifest)
 application.command()(manifests.diff)
 application.command()(control.ctl)
 application.command()(clean)
-for _again in (resume, replay):
+for _again in (resume, replay, from_manifest.run):
     application.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(_again)
 application.add_typer(images.application, name="images")
 application.add_typer(tasks.application, name="tasks")

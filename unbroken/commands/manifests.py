@@ -2,15 +2,12 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import Annotated, Any, cast
 
 import typer
 
 from unbroken.commands import options
 from unbroken.commands.records import Run
-
-if TYPE_CHECKING:
-    from results.run_directory import RunDirectory
 
 DIFFERENT = 1
 Json = Annotated[bool, typer.Option("--json", help="As one JSON object.")]
@@ -20,21 +17,27 @@ _ASKED = ("backend", "prices")
 
 def manifest(run: Run, *, runs: options.Runs = None, as_json: Json = False) -> None:
     """Print all that defines the score of a run, the images that its trials worked in, and each start."""
+    from results.images import image_ids
+    from results.records.stated_run import StatedRun
     from results.run_directory import find_run
     from results.tables import new_console, print_facts
     from results.visible_text import visible
 
     found = find_run(options.runs_directory(runs), run)
-    stated = found.manifest.model_dump(mode="json")
-    images = _images(found)
-    starts = [session.model_dump(mode="json") for session in found.sessions(lambda _: None)]
+    stated = StatedRun(
+        manifest=found.manifest,
+        sha256=found.manifest.sha256(),
+        images=image_ids(found),
+        begun=found.beginning(),
+        starts=found.sessions(lambda _: None),
+    )
     if as_json:
-        whole = {"manifest": stated, "sha256": found.manifest.sha256(), "images": images, "starts": starts}
-        typer.echo(json.dumps(whole, indent=2))
+        typer.echo(stated.model_dump_json(indent=2))
         return
-    facts = [("sha256", found.manifest.sha256()), *_facts("", stated), *_facts("images", images)]
-    for number, start in enumerate(starts, start=1):
-        facts += _facts(f"start {number}", start)
+    facts = [("sha256", stated.sha256), *_facts("", stated.manifest.model_dump(mode="json"))]
+    facts += _facts("images", stated.images)
+    for number, start in enumerate(stated.starts, start=1):
+        facts += _facts(f"start {number}", start.model_dump(mode="json"))
     print_facts(new_console(), [(name, visible(text)) for name, text in facts])
 
 
@@ -69,12 +72,6 @@ def diff(
         f"{states['second']} only in the second, {states['neither']} in neither"
     )
     raise typer.Exit(0 if found.is_none else DIFFERENT)
-
-
-def _images(run: "RunDirectory") -> dict[str, str]:
-    """The digest of the image in which each task was last worked on."""
-    ends = [(trial.task_id, one.end()) for trial in run.trials() for one in trial.tries()]
-    return {task_id: end.image_id for task_id, end in ends if end and end.image_id}
 
 
 def _facts(key: str, value: Any) -> Iterator[tuple[str, str]]:

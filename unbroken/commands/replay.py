@@ -52,6 +52,10 @@ def replay(
 
 def concluded(start: Start, run: "RunDirectory", result: "RunResult") -> int:
     """What the command ends with; of a replay, tell what came out otherwise."""
+    if start.stated:
+        from unbroken.commands.from_manifest import tell_other_images
+
+        tell_other_images(start.stated, run)
     if start.replayed is None:
         return exit_code(result)
     if result.interrupted:

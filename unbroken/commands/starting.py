@@ -3,7 +3,7 @@
 import errno
 import os
 import shlex
-from collections.abc import Collection, Generator
+from collections.abc import Collection, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from unbroken.invocation import Invocation
 if TYPE_CHECKING:
     from evals.resume import Contents
     from results.records.manifest import Beginning, Manifest, SessionRecord
+    from results.records.stated_run import StatedRun
     from results.run_directory import RunDirectory
 
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
@@ -41,6 +42,8 @@ class Start:
     run_id: str | None = None
     resumed: "RunDirectory | None" = None
     replayed: "RunDirectory | None" = None
+    stated: "StatedRun | None" = None
+    """A run that this one is to be the same as."""
     as_json: bool = False
     """Whether events are printed, and nothing else."""
 
@@ -53,7 +56,7 @@ class Start:
         if invocation.replayed:
             return cls(replayed=invocation.replayed, as_json=as_json)
         command = tuple(redacted(argument, secrets) for argument in invocation.arguments)
-        return cls(command, run_id, invocation.resumed, as_json=as_json)
+        return cls(command, run_id, invocation.resumed, stated=invocation.stated, as_json=as_json)
 
     def open(self, runs: Path, manifest: "Manifest", content_sha256: "Contents") -> "RunDirectory":
         """A new run, or the one that is to go on, with what is asked for beyond its attempts and tasks.
@@ -68,6 +71,10 @@ class Start:
             return replay_of(self.replayed, runs, manifest)
         if self.resumed:
             return same_run(self.resumed, manifest, content_sha256)
+        if self.stated:
+            from unbroken.commands.from_manifest import tell_what_differs
+
+            tell_what_differs(self.stated, manifest)
         beginning = Beginning(command=list(self.command), directory=str(Path.cwd())) if self.command else None
         if self.run_id is None:
             return RunDirectory.create(runs, manifest, beginning)
@@ -148,9 +155,7 @@ def begun(run: "RunDirectory") -> "tuple[RunDirectory, tuple[str, ...]]":
     They are told, since a run may come from somebody else.
     """
     start = _last_start(run)
-    if start.command[0] not in _BEGIN_RUNS:
-        message = f"run {run.manifest.run_id} says that it was begun with `evals {start.command[0]}`, which begins none"
-        raise ValueError(message)
+    check_begins_runs(start.command, f"run {run.manifest.run_id}")
     tell(f"as it was begun: evals {shlex.join(start.command)}")
     found = type(run)(run.path.resolve(), run.manifest)
     if start.directory and Path(start.directory).is_dir():
@@ -158,20 +163,28 @@ def begun(run: "RunDirectory") -> "tuple[RunDirectory, tuple[str, ...]]":
     return found, tuple(start.command)
 
 
-def _last_start(run: "RunDirectory") -> "SessionRecord | Beginning":
+def check_begins_runs(command: Sequence[str], run: str) -> None:
+    """Raise ValueError for a recorded command that is none that begins runs. `run`: how it is called."""
+    if command[0] not in _BEGIN_RUNS:
+        message = f"{run} says that it was begun with `evals {command[0]}`, which begins none"
+        raise ValueError(message)
+
+
+def check_whole(command: Sequence[str], run: str, instead: str) -> None:
+    """Raise ValueError where a recorded command is not there, or not as it was. `instead`: what a person can do."""
     from agent.redaction import REDACTED
 
+    if not command:
+        message = f"{run} does not say with which command it was begun; {instead}"
+        raise ValueError(message)
+    if any(REDACTED in argument for argument in command):
+        message = f"the command that began {run} held a secret, which is not recorded; {instead}"
+        raise ValueError(message)
+
+
+def _last_start(run: "RunDirectory") -> "SessionRecord | Beginning":
     recorded = [start for start in (run.beginning(), *run.sessions(lambda _: None)) if start and start.command]
-    if not recorded:
-        message = (
-            f"run {run.manifest.run_id} does not say with which command it was begun; give that command again with "
-            f"--run-id {run.manifest.run_id}"
-        )
-        raise ValueError(message)
-    if any(REDACTED in argument for argument in recorded[-1].command):
-        message = (
-            f"the command that began run {run.manifest.run_id} held a secret, which is not recorded; give that command "
-            f"again with --run-id {run.manifest.run_id}"
-        )
-        raise ValueError(message)
+    run_id = run.manifest.run_id
+    command = recorded[-1].command if recorded else ()
+    check_whole(command, f"run {run_id}", f"give that command again with --run-id {run_id}")
     return recorded[-1]
