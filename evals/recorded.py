@@ -5,7 +5,6 @@ So the same agent does the same again, and what the tools answer now can be held
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
 
 from agent.backend import BackendError, DeltaListener, RetryListener, ThinkingWatch, UsageListener
 from agent.conversation import Conversation
@@ -13,8 +12,6 @@ from agent.dialects.dialect import Dialect
 from agent.dialects.registry import load_dialect
 from agent.endings import Ending, TaskOver
 from agent.turn import AssistantTurn, ToolCall
-from evals.agents import ModelAgent
-from evals.seeds import SeededBackend, trial_seed
 from results.record_files import DamagedFileError
 from results.records.events import BackendDescription, EndEvent, ResponseEvent, SegmentEvent
 from results.records.outcome import Outcome
@@ -23,7 +20,6 @@ from results.trajectory import read_trajectory
 
 _FROM_OUTSIDE = ("limit:time", "limit:context")
 """Ends that the clock or the server brought about, and not the agent's own counting."""
-AnyAgent = TypeVar("AnyAgent")
 
 
 class NotRecordedError(BackendError):
@@ -68,6 +64,11 @@ class RecordedBackend:
             on_usage(response.usage)
         return self._turn(response)
 
+    @property
+    def is_over(self) -> bool:
+        """Whether all responses have been given; never so of a trial that cannot be played back."""
+        return not self.problem and self._given == len(self.responses)
+
     async def count(self, conversation: Conversation) -> int | None:  # noqa: ARG002
         """Nobody can be asked."""
         return None
@@ -75,8 +76,8 @@ class RecordedBackend:
     async def close(self) -> None:
         """Nothing is open."""
 
-    def of_trial(self, task_id: str, attempt: int, step: str) -> "RecordedBackend":
-        """The responses of a trial, or of one of its steps."""
+    def of_trial(self, task_id: str, attempt: int, step: str, responses: int | None = None) -> "RecordedBackend":
+        """The responses of a trial, or of one of its steps; the first `responses`, where no more are wanted."""
         if (directory := recorded_try(self.run.trial(task_id, attempt))) is None:
             return replace(self, problem="no try of it came to its end")
         folder = directory.path / "steps" / step if step else directory.path
@@ -84,11 +85,14 @@ class RecordedBackend:
             events = list(read_trajectory(folder / "trajectory.jsonl", lambda _: None))
         except (OSError, DamagedFileError) as error:
             return replace(self, problem=f"its trajectory cannot be read: {error}")
+        places = [place for place, event in enumerate(events) if isinstance(event, ResponseEvent)]
+        if responses is not None and responses < len(places):
+            events = events[: places[responses]]
         if any(isinstance(event, SegmentEvent) for event in events):
             return replace(self, problem="its conversation was compacted: when that happens depends on the server")
         ends = [event.outcome for event in events if isinstance(event, EndEvent)]
-        responses = [event for event in events if isinstance(event, ResponseEvent)]
-        return replace(self, responses=responses, outcome=ends[-1] if ends else None, problem="")
+        found = [event for event in events if isinstance(event, ResponseEvent)]
+        return replace(self, responses=found, outcome=ends[-1] if ends else None, problem="")
 
     def _turn(self, response: ResponseEvent) -> AssistantTurn:
         received, outcome = response.received, self.outcome
@@ -115,15 +119,3 @@ def recorded_try(trial: TrialDirectory) -> TryDirectory | None:
     judged = [verdict.try_number for verdict in trial.verdicts() if verdict.try_number in tries]
     number = judged[-1] if judged else max(tries, default=None)
     return None if number is None else tries[number]
-
-
-def for_trial(agent: AnyAgent, directory: TryDirectory, task_id: str, step: str = "") -> AnyAgent:
-    """The agent for one trial: with its seed, or where responses are played back, with those of that trial."""
-    if not isinstance(agent, ModelAgent):
-        return agent
-    attempt = int(directory.path.parents[1].name)
-    if isinstance(agent.backend, RecordedBackend):
-        return replace(agent, backend=agent.backend.of_trial(task_id, attempt, step))
-    if agent.seed is None:
-        return agent
-    return replace(agent, backend=SeededBackend(agent.backend, trial_seed(agent.seed, task_id, attempt)))

@@ -18,6 +18,8 @@ class Invocation:
     resumed: "RunDirectory | None" = None
     replayed: "RunDirectory | None" = None
     """The run whose recorded responses are played back."""
+    live_from: int | None = None
+    """The step from which a model answers in its place."""
     stated: "StatedRun | None" = None
     """The run that is to be begun again."""
 

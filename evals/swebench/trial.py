@@ -19,7 +19,6 @@ from evals.audit.record import audit_try
 from evals.command_agent import CommandAgent, CommandPlace
 from evals.images.using import use_image
 from evals.janitor import Janitor
-from evals.recorded import for_trial
 from evals.resume import verdicts_on
 from evals.scheduling.places import NOTHING, Demand
 from evals.swebench import clean_room
@@ -42,6 +41,7 @@ from evals.trial import (
     uninterrupted,
     with_whole_time,
 )
+from evals.trial_agent import for_trial
 from results.records.audit import TraceAudit
 from results.records.events import EndEvent
 from results.records.outcome import Outcome

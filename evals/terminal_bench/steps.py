@@ -15,7 +15,6 @@ from agent.listener import Listener
 from agent.redaction import Redacting
 from agent.session import Recorder
 from evals.atif.earlier import read_earlier
-from evals.recorded import for_trial
 from evals.terminal_bench.agents import Assignment, ModelTerminalAgent, TerminalAgent
 from evals.terminal_bench.artifacts import collect
 from evals.terminal_bench.compose_task import MAIN
@@ -31,6 +30,7 @@ from evals.terminal_bench.terminus import TerminusTerminalAgent
 from evals.terminal_bench.trial_container import TrialContainer
 from evals.terminal_bench.variables import filled
 from evals.trial import broken_by_the_agent
+from evals.trial_agent import for_trial
 from results.records.events import EndEvent
 from results.records.outcome import Outcome, TimeSplit
 from results.records.usage import Usage

@@ -93,6 +93,8 @@ class Manifest(Record):
     harness_version: str
     replay_of: str | None = None
     """The run whose recorded responses stand in the place of a model's."""
+    live_from: int | None = None
+    """The step from which a model takes over from them; None: it does not."""
 
     def sha256(self) -> str:
         """The hash of what defines the score: everything but the run's own id, as it stands in `run.json`.

@@ -35,7 +35,12 @@ class ReplayedTrial(Record):
     @property
     def agrees(self) -> bool:
         """Whether every answer and every verdict is the same."""
-        return not self.problem and not self.differences and self.recorded == self.replayed
+        return self.is_as_recorded and self.recorded == self.replayed
+
+    @property
+    def is_as_recorded(self) -> bool:
+        """Whether every answer is the same, whatever came of it."""
+        return not self.problem and not self.differences
 
 
 class ReplayRecord(Record):
@@ -44,4 +49,6 @@ class ReplayRecord(Record):
     format: int = FORMAT
     run_id: str
     """The run that was replayed."""
+    live_from: int | None = None
+    """The step from which another model answered; answers are compared up to there."""
     trials: list[ReplayedTrial]

@@ -92,6 +92,54 @@ def test_what_cannot_be_played_back_is_said(recorded: Path, replay: Callable[...
     assert "1 of 2 trials came to the same" in done.out
 
 
+def test_from_a_step_on_another_model_answers(
+    recorded: Path, replay: Callable[..., Done], write_script: Callable[..., str]
+) -> None:
+    other = write_script(calls("never asked"), calls("git diff | wc -l"), DONE)
+    done = replay("--live-from", "2", "--backend", other)
+
+    assert done.code == 0, done
+    assert "2 of 2 trials went as in recorded up to step 2 (2 observations were compared)" in done.out
+    assert "attempt 1: other verdicts: official resolved, hardened resolved; now official not resolved" in done.out
+    (fork,) = [each for each in list_runs(recorded.parent).found if each.manifest.replay_of == "recorded"]
+    assert fork.manifest.live_from == 2
+    for trial in fork.trials():
+        text = trial.tries()[-1].trajectory_path.read_text()
+        assert "always the same" in text
+        assert "git diff | wc -l" in text
+        assert "never asked" not in text
+
+
+def test_a_trial_that_went_otherwise_before_the_step_is_no_fork_of_it(
+    recorded: Path, replay: Callable[..., Done], write_script: Callable[..., str]
+) -> None:
+    changed = trajectory(recorded, 1)
+    changed.write_text(changed.read_text("utf-8").replace("\\nalways the same", "\\nalways the sane"), "utf-8")
+    other = write_script(DONE, DONE, DONE)
+    done = replay("--live-from", "3", "--backend", other)
+    assert done.code == 1, done
+    assert "attempt 1: step 1, bash, answer 1 differs" in done.out
+    assert "1 of 2 trials went as in recorded up to step 3 (6 observations were compared)" in done.out
+
+
+def test_a_fork_behind_the_end_goes_on_there(
+    recorded: Path, replay: Callable[..., Done], write_script: Callable[..., str]
+) -> None:
+    done = replay("--live-from", "9", "--backend", write_script(DONE))
+    assert done.code == 0, done
+    assert "2 of 2 trials went as in recorded up to step 9" in done.out
+
+
+def test_only_a_model_can_take_over(console: Console, demo_rows: dict[str, Row], tmp_path: Path) -> None:
+    row = demo_rows["tally"]
+    (tmp_path / "rows.json").write_text(json.dumps([row.model_dump(mode="json")]), "utf-8")
+    command = [EVALS, "swebench", "--dataset", str(tmp_path / "rows.json"), "--runs", str(tmp_path / "runs")]
+    assert console.run([*command, "--agent", "nop", "--run-id", "recorded"]).code == 0
+    done = console.run([EVALS, "replay", "recorded", "--runs", str(tmp_path / "runs"), "--live-from", "1"])
+    assert done.code == 2, done
+    assert "is of nop, which asks no model" in done.err
+
+
 def test_steps_of_a_task_are_played_back_each_on_its_own(
     console: Console, tmp_path: Path, write_script: Callable[..., str], replay: Callable[..., Done]
 ) -> None:

@@ -131,13 +131,14 @@ def swebench(
         prompt=prompt,
         **containers.stated(),
     )
-    recorded = Invocation.of(invoked).replayed
+    invocation = Invocation.of(invoked)
     budget = request_budget(requests)
     setup = Setup(
         asked,
         settings,
         allow_lost_thinking=allow_lost_thinking,
-        recorded=recorded,
+        recorded=invocation.replayed,
+        live_from=invocation.live_from,
         requests=budget,
         seed=run_seed(seed_of_run),
     )

@@ -11,7 +11,7 @@ from unbroken.invocation import Invocation
 
 if TYPE_CHECKING:
     from evals.execution import RunResult
-    from results.records.replay import ReplayedTrial
+    from results.records.replay import ReplayedTrial, ReplayRecord
     from results.run_directory import RunDirectory
 
 _SHOWN = 10
@@ -21,6 +21,15 @@ def replay(
     context: typer.Context,
     *,
     run: Annotated[str, typer.Argument(help="A folder, an id, or the beginning or the end of one.")],
+    live_from: Annotated[
+        int | None,
+        typer.Option(
+            "--live-from",
+            min=1,
+            metavar="STEP",
+            help="From this step on, a model answers: the one that the run had, or that of --backend.",
+        ),
+    ] = None,
     runs: options.Runs = None,
 ) -> None:
     """Run every trial again with the recorded responses of the model, and say what comes out otherwise.
@@ -28,6 +37,9 @@ def replay(
     The score is reproduced without a model: each answer of a tool is compared, but for times, process ids and
     addresses, and each verdict. Options behind RUN stand in the place of those that the run was begun with: fewer
     tasks, how much is done at once. Exit: 0 all is the same, 1 something differs or could not be replayed.
+
+    With --live-from, trials are forked: they go as they went up to a step, and from there as another model takes them.
+    Exit: 1 where a trial went otherwise before that step, else as of any run.
     """
     from results.run_directory import find_run
     from unbroken.commands.evals import application
@@ -42,12 +54,15 @@ def replay(
             "elsewhere, and answer as they like: no replay"
         )
         raise ValueError(message)
+    if live_from is not None and recorded.manifest.backend is None:
+        message = f"run {recorded.manifest.run_id} is of {recorded.manifest.agent.name}, which asks no model"
+        raise ValueError(message)
     found, arguments = begun(recorded)
     if any(argument.startswith("--mcp") for argument in arguments):
         message = f"the command of run {recorded.manifest.run_id} starts MCP servers that its manifest does not have"
         raise ValueError(message)
     arguments = (*arguments, *context.args)
-    application(list(arguments), prog_name="evals", obj=Invocation(arguments, replayed=found))
+    application(list(arguments), prog_name="evals", obj=Invocation(arguments, replayed=found, live_from=live_from))
 
 
 def concluded(start: Start, run: "RunDirectory", result: "RunResult") -> int:
@@ -65,6 +80,8 @@ def concluded(start: Start, run: "RunDirectory", result: "RunResult") -> int:
     record = compare(start.replayed, run)
     for trial in record.trials:
         _tell(trial)
+    if record.live_from is not None:
+        return _concluded_fork(record, result)
     same = sum(trial.agrees for trial in record.trials)
     observations = sum(trial.observations for trial in record.trials)
     typer.echo(
@@ -72,6 +89,16 @@ def concluded(start: Start, run: "RunDirectory", result: "RunResult") -> int:
         f"({observations} were compared)"
     )
     return DONE if same == len(record.trials) else ERROR
+
+
+def _concluded_fork(record: "ReplayRecord", result: "RunResult") -> int:
+    same = sum(trial.is_as_recorded for trial in record.trials)
+    observations = sum(trial.observations for trial in record.trials)
+    typer.echo(
+        f"{same} of {len(record.trials)} trials went as in {record.run_id} up to step {record.live_from} "
+        f"({observations} observations were compared)"
+    )
+    return exit_code(result) if same == len(record.trials) else ERROR
 
 
 def _tell(trial: "ReplayedTrial") -> None:

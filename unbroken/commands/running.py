@@ -70,6 +70,8 @@ class Setup:
     """Start even where the backend loses thinking that the agent needs."""
     recorded: "RunDirectory | None" = None
     """The run whose responses stand in the place of a model's."""
+    live_from: int | None = None
+    """The step from which the model answers itself."""
     requests: "RequestBudget | None" = None
     """How many requests the backend gets at once."""
     seed: int | None = None
@@ -108,22 +110,26 @@ class Setup:
     @asynccontextmanager
     async def _open_backend(self, backend: str | None) -> "AsyncGenerator[Backend]":
         from agent.backends import open_backend
+        from evals.forked import ForkedBackend
         from evals.recorded import RecordedBackend
 
+        recorded = None
         if self.recorded:
             assert self.recorded.manifest.backend is not None
-            yield RecordedBackend(self.recorded, self.recorded.manifest.backend)
-            return
+            recorded = RecordedBackend(self.recorded, self.recorded.manifest.backend)
+            if self.live_from is None:
+                yield recorded
+                return
         asked = self.asked.backend_options(self.settings)
         backend_options = replace(asked, outage=OUTAGE, requests=self.requests)
         async with open_backend(backend, backend_options, tell) as opened:
-            yield opened
+            yield opened if recorded is None else ForkedBackend(opened, recorded, self.live_from or 1)
 
     async def examine(self, agent: object) -> "DoctorReport | None":
         """What was found out about the backend; None without one. Raises LostThinkingError unless that is allowed."""
         from evals.preflight import check_thinking, require_thinking
 
-        if (model := asked_model(agent)) is None or self.recorded:
+        if (model := asked_model(agent)) is None or (self.recorded and self.live_from is None):
             return None
         report = await check_thinking(model.backend, model.needs)
         if not self.allow_lost_thinking:

@@ -42,6 +42,8 @@ class Start:
     run_id: str | None = None
     resumed: "RunDirectory | None" = None
     replayed: "RunDirectory | None" = None
+    live_from: int | None = None
+    """The step from which a model answers instead."""
     stated: "StatedRun | None" = None
     """A run that this one is to be the same as."""
     as_json: bool = False
@@ -54,7 +56,7 @@ class Start:
 
         invocation = Invocation.of(context)
         if invocation.replayed:
-            return cls(replayed=invocation.replayed, as_json=as_json)
+            return cls(replayed=invocation.replayed, live_from=invocation.live_from, as_json=as_json)
         command = tuple(redacted(argument, secrets) for argument in invocation.arguments)
         return cls(command, run_id, invocation.resumed, stated=invocation.stated, as_json=as_json)
 
@@ -68,7 +70,7 @@ class Start:
         from results.run_directory import RunDirectory
 
         if self.replayed:
-            return replay_of(self.replayed, runs, manifest)
+            return replay_of(self.replayed, runs, manifest, self.live_from)
         if self.resumed:
             return same_run(self.resumed, manifest, content_sha256)
         if self.stated:
@@ -84,7 +86,7 @@ class Start:
         return RunDirectory.create(runs, own, beginning)
 
 
-def replay_of(recorded: "RunDirectory", runs: Path, manifest: "Manifest") -> "RunDirectory":
+def replay_of(recorded: "RunDirectory", runs: Path, manifest: "Manifest", live_from: int | None) -> "RunDirectory":
     """A new run that plays back a recorded one; tells what has changed since, which may be why it differs."""
     from results.manifest_difference import manifest_differences
     from results.run_directory import RunDirectory, new_run_id
@@ -92,7 +94,8 @@ def replay_of(recorded: "RunDirectory", runs: Path, manifest: "Manifest") -> "Ru
     for difference in manifest_differences(recorded.manifest, manifest):
         if not difference.key.startswith("benchmark."):  # fewer tasks may be asked for
             tell(f"not as it was recorded: {difference}")
-    changed = {"run_id": new_run_id("replay"), "replay_of": recorded.manifest.run_id}
+    run_id = new_run_id("fork" if live_from else "replay")
+    changed = {"run_id": run_id, "replay_of": recorded.manifest.run_id, "live_from": live_from}
     return RunDirectory.create(runs, manifest.model_copy(update=changed))
 
 

@@ -154,10 +154,18 @@ def terminal_bench(
         prompt=prompt,
         cpus=cpus,
     )
-    recorded = Invocation.of(invoked).replayed
+    invocation = Invocation.of(invoked)
     budget = request_budget(requests)
     setup = Setup(
-        asked, settings, "terminal_bench", TOOLSET, allow_lost_thinking, recorded, budget, run_seed(seed_of_run)
+        asked,
+        settings,
+        "terminal_bench",
+        TOOLSET,
+        allow_lost_thinking,
+        recorded=invocation.replayed,
+        live_from=invocation.live_from,
+        requests=budget,
+        seed=run_seed(seed_of_run),
     )
     setup.check()
     command = command_options.check(agent, setup, prompt)
