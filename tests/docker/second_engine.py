@@ -80,8 +80,10 @@ class SecondEngine:
         for mount in reversed([mount for mount in mounts if mount.startswith(f"{self._root}/")]):
             subprocess.run(["umount", "--lazy", mount], check=True)
         shutil.rmtree(self._root)
-        for folder in sorted(Path("/sys/fs/cgroup").glob(f"**/{self._root.name}"), reverse=True):
-            folder.rmdir()
+        for group in Path("/sys/fs/cgroup").glob(f"**/{self._root.name}"):
+            inner = [folder for folder in group.rglob("*") if folder.is_dir()]  # of containers that it never removed
+            for folder in (*sorted(inner, reverse=True), group):
+                folder.rmdir()
 
     def _answers(self) -> bool:
         try:

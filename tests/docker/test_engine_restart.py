@@ -1,18 +1,26 @@
 """A Docker engine that is killed or stopped in the middle of the work, and comes back or does not."""
 
 import asyncio
+import json
+import os
+import random
 import signal
+import subprocess
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from docker import DockerClient
-from real_things import VENV, Console, calls
+from finished_trials import Finished, check_each_is_judged_once, finished
+from real_things import PATIENCE, VENV, Console, calls
 from second_engine import SecondEngine, running_engine
 from tries_desk import SAYS_SO, WAITS, begin, scripted, solving
 
 from evals.engine_watch import EngineWatch
 from evals.swebench.dataset import Row
+from results.run_directory import RunDirectory
 from runners.docker_engine import OWNER_LABEL, engine_errors
 from runners.docker_sandbox import ContainerSettings, DockerSandbox
 from runners.reaper import reap
@@ -20,6 +28,8 @@ from tools.sandbox import SandboxError
 
 __all__ = ["running_engine"]
 
+MOMENTS, ATTEMPTS = (30, 40) if os.environ.get("UNBROKEN_LONG") else (3, 6)
+EVALS = str(VENV / "bin" / "evals")
 WITHIN = 5.0
 """Seconds, promised by the issue of the sandboxes."""
 ENDS = pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "stopped"])
@@ -102,6 +112,48 @@ async def test_trial_gets_another_try_once_the_engine_is_back(
     assert [end.outcome.error for end in ends] == ["sandbox", None]
     assert [verdict.resolved for verdict in run.trial.verdicts()] == [True]
     assert (result.finished, result.errors, result.leftovers) == (1, 0, [])
+    assert connected.containers.list(all=True) == []
+
+
+@pytest.mark.timeout(240 + 60 * MOMENTS)
+def test_run_comes_to_its_end_whatever_becomes_of_the_engine(
+    engine: SecondEngine,
+    connected: DockerClient,
+    row: Row,
+    tmp_path: Path,
+    console: Console,
+    write_script: Callable[..., str],
+) -> None:
+    (tmp_path / "rows.json").write_text(json.dumps([row.model_dump(mode="json")]), "utf-8")
+    script = write_script(calls("sleep 0.3; echo one >one"), calls(solving(row)), SAYS_SO)
+    start = [EVALS, "swebench", "--dataset", str(tmp_path / "rows.json"), "--runs", str(tmp_path), "--backend", script]
+    start += ["--attempts", str(ATTEMPTS), "--concurrency", "4", "--run-id", "crash"]
+    environment = console.all({"DOCKER_HOST": engine.address})
+
+    def started() -> "subprocess.Popen[bytes]":
+        return subprocess.Popen(start, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    chance, process, kept = random.Random(7), started(), Finished()
+    for _ in range(MOMENTS):
+        time.sleep(chance.uniform(1, 4))
+        engine.end(chance.choice((signal.SIGKILL, signal.SIGTERM)))
+        if (tmp_path / "crash" / "run.json").exists():
+            recorded = finished(RunDirectory.open(tmp_path / "crash"))
+            assert kept.items() <= recorded.items()
+            kept = recorded
+        engine.start()
+        if process.poll() is not None:  # the engine was away when it began, or it is through
+            process = started()
+    process.wait(PATIENCE * 10)
+
+    patient = replace(console, patience=20 * PATIENCE)
+    done = patient.run([*start, "--concurrency", "2"], DOCKER_HOST=engine.address)
+
+    assert done.code == 0, done
+    run = RunDirectory.open(tmp_path / "crash")
+    assert kept.items() <= finished(run).items()
+    check_each_is_judged_once(run)
+    assert all(verdict.resolved for trial in run.trials() for verdict in trial.verdicts())
     assert connected.containers.list(all=True) == []
 
 

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 from engine_owners import owners
+from finished_trials import Finished, check_each_is_judged_once, finished, has_all_verdicts
 from real_things import PATIENCE, VENV, Console, calls
 
-from results.run_directory import RunDirectory, TrialDirectory
+from results.run_directory import RunDirectory
 from results.trajectory import read_trajectory
 from runners.docker_engine import connect
 
@@ -26,8 +27,6 @@ SEED = 7
 EVALS = str(VENV / "bin" / "evals")
 DONE = {"content": "It is done."}
 pytestmark = pytest.mark.timeout(240 + 60 * MOMENTS)
-
-Finished = dict[Path, bytes]
 
 
 @pytest.fixture
@@ -44,20 +43,6 @@ def command(dataset: Path, tmp_path: Path, write_script: Callable[..., str]) -> 
 
 def opened(tmp_path: Path) -> RunDirectory:
     return RunDirectory.open(tmp_path / "runs" / "crash")
-
-
-def finished(run: RunDirectory) -> Finished:
-    """What was recorded of trials that have all their verdicts."""
-    whole = [trial for trial in run.trials() if has_all_verdicts(run, trial)]
-    return {path: path.read_bytes() for trial in whole for path in trial.path.rglob("*") if is_record(path)}
-
-
-def has_all_verdicts(run: RunDirectory, trial: TrialDirectory) -> bool:
-    return {verdict.verifier for verdict in trial.verdicts()} == set(run.manifest.verifiers)
-
-
-def is_record(path: Path) -> bool:
-    return path.is_file() and (path.name in ("trajectory.jsonl", "patch.diff") or path.parent.name == "verdicts")
 
 
 def killed(console: Console, command: list[str], seconds: float) -> int:
@@ -90,14 +75,7 @@ def test_a_run_that_is_killed_again_and_again_comes_to_its_end(
     assert done.code == 0, done
     run = opened(tmp_path)
     assert kept.items() <= finished(run).items()
-    for trial in run.trials():
-        verdicts = trial.verdicts()
-        assert sorted(verdict.verifier for verdict in verdicts) == sorted(run.manifest.verifiers)
-        judged = {verdict.try_number for verdict in verdicts}
-        assert judged == {trial.tries()[-1].number}  # no try after one that has its verdicts
-        end = trial.tries()[-1].end()
-        assert end is not None
-        assert end.outcome.error is None
+    check_each_is_judged_once(run)
     assert len(run.sessions(lambda _: None)) > 1
     with closing(connect()) as client:
         assert process_ids.isdisjoint(owner.process_id for owner in owners(client))
