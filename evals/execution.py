@@ -31,6 +31,7 @@ from results.record_files import DamagedFileError
 from results.records.outcome import Outcome
 from results.records.verdict import Verdict
 from results.run_directory import RunDirectory, TrialDirectory, TryDirectory
+from results.shared_storage import SharedStorageError, storage_of
 
 T = TypeVar("T")
 TaskT = TypeVar("TaskT")
@@ -94,6 +95,7 @@ class Execution(Generic[TaskT]):
         self._live: set[asyncio.Task[Any]] = set()
         self._judging: set[asyncio.Task[Any]] = set()
         self._given_up = False
+        self._storage = storage_of(self.run)
 
     async def carry_out(self) -> None:
         """Carry out all of them."""
@@ -140,6 +142,7 @@ class Execution(Generic[TaskT]):
         outcome = await asyncio.to_thread(self._outcome, trial, directory)
         self._count(outcome)
         await self._audit(task, trial, directory)
+        await self._send(trial)
         with contextlib.suppress(OSError):  # who watched has gone away; the work goes on
             self.live.ends(trial, outcome, verdicts)
             self.report(trial, outcome, verdicts)
@@ -185,6 +188,14 @@ class Execution(Generic[TaskT]):
         else:
             if audit.flags:
                 self.result.flagged[trial.task_id, trial.attempt] = audit.flags
+
+    async def _send(self, trial: TrialDirectory) -> None:
+        """Send a trial that is over to where its run is shared."""
+        if self._storage:
+            try:
+                await asyncio.to_thread(self._storage.send, trial.path)
+            except SharedStorageError as error:  # the end of the run sends what is missing
+                self.result.warnings.append(f"{trial.task_id} was not sent at once: {error}")
 
     async def _agent_phase(self, task: TaskT, trial: TrialDirectory) -> tuple[TryDirectory, Harvest | None]:
         """Let the agent work, in as many tries as it takes and may have. No harvest: the last try is closed."""

@@ -19,8 +19,8 @@ from evals.swebench.judging import SWEBENCH, Judging
 from evals.swebench.trial import AgentPhase, SwebenchFlow
 from evals.trial import Report
 from results.records.doctor import DoctorReport
+from results.run_at_work import run_at_work
 from results.run_directory import RunDirectory
-from results.run_lock import run_lock
 from runners.docker_engine import connect
 from runners.networks import open_network
 from runners.reaper import Reaping, reap_beside, remove_containers
@@ -62,7 +62,7 @@ async def carry_out(
     """
     run_id, janitor = run.manifest.run_id, Janitor()
     options = settings.sandbox.with_host() if isinstance(agent, CommandAgent) else settings.sandbox
-    with run_lock(run.path), contextlib.closing(await asyncio.to_thread(connect)) as client:
+    with run_at_work(run), contextlib.closing(await asyncio.to_thread(connect)) as client:
         async with (
             leased_images(client, run_id, (row.image for row in rows)),
             settings.judging.open(client, janitor, run_id, list(run.manifest.verifiers)) as verifiers,

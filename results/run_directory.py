@@ -229,8 +229,17 @@ def default_runs_directory() -> Path:
     """`$UNBROKEN_RUNS`, else `$XDG_DATA_HOME/unbroken/runs`, else `~/.local/share/unbroken/runs`."""
     if stated := os.environ.get("UNBROKEN_RUNS"):
         return Path(stated)
+    return _data_home() / "runs"
+
+
+def shared_copies_directory() -> Path:
+    """Where this machine's copies of runs lie that live elsewhere, beside its own runs."""
+    return _data_home() / "shared"
+
+
+def _data_home() -> Path:
     data_home = os.environ.get("XDG_DATA_HOME")
-    return (Path(data_home) if data_home else Path.home() / ".local" / "share") / "unbroken" / "runs"
+    return (Path(data_home) if data_home else Path.home() / ".local" / "share") / "unbroken"
 
 
 def find_run(runs: Path, name: str) -> RunDirectory:

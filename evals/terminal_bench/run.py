@@ -29,8 +29,8 @@ from evals.terminal_bench.trial import TerminalBenchFlow
 from evals.trial import Report
 from results.records.doctor import DoctorReport
 from results.records.manifest import BenchmarkDescription, Manifest
+from results.run_at_work import run_at_work
 from results.run_directory import RunDirectory
-from results.run_lock import run_lock
 from runners.docker_engine import connect
 from runners.reaper import reap_beside, remove_containers
 from runners.sandbox_options import Capacity
@@ -104,7 +104,7 @@ async def carry_out(
     Raises EngineUnavailableError when there is no Docker engine.
     """
     run_id, janitor = run.manifest.run_id, Janitor()
-    with run_lock(run.path), contextlib.closing(await asyncio.to_thread(connect)) as client:
+    with run_at_work(run), contextlib.closing(await asyncio.to_thread(connect)) as client:
         names = (recipe.name for task in tasks for recipe in service_images(task).values())
         async with leased_images(client, run_id, names), AsyncExitStack() as stack:
             run.append_session(

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from unbroken.commands import options
+from unbroken.commands import runs_place
 
 if TYPE_CHECKING:
     from results.records.control import Change, LiveState
@@ -24,7 +24,7 @@ def ctl(
     run: Annotated[str, typer.Argument(help="A folder, an id, or the beginning or the end of one.")],
     action: Annotated[Action, typer.Argument(help="What to do; the last three take a number.")] = "status",
     number: Annotated[int | None, typer.Argument(min=1, metavar="N", help="How many at once.")] = None,
-    runs: options.Runs = None,
+    runs: runs_place.Runs = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print what the run says of itself as JSON.")] = False,
 ) -> None:
     """Look at a run that is at work, pause it, or change what it does at once.
@@ -38,7 +38,7 @@ def ctl(
     if (number is not None) != (action in _NUMBERS):
         message = f"{action} takes {'a number' if action in _NUMBERS else 'none'}"
         raise typer.BadParameter(message, param_hint="N")
-    found = find_run(options.runs_directory(runs), run)
+    found = find_run(runs_place.runs_directory(runs, [run]), run)
     state = _state(found)
     if action != "status":
         state = _change(found, _asked(action, number))

@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unbroken.commands import control, from_manifest, grade, images, manifests, options, records, tasks, terminal_bench
+from unbroken.commands import (
+    control,
+    from_manifest,
+    grade,
+    images,
+    manifests,
+    options,
+    records,
+    runs_place,
+    tasks,
+    terminal_bench,
+)
 from unbroken.commands.clean import clean
 from unbroken.commands.command_agent import CommandOptions
 from unbroken.commands.containers import PRESET_PARTS, Containers
@@ -28,7 +39,6 @@ from unbroken.commands.running import (
     label,
     request_budget,
     run_seed,
-    runs_option,
     tell,
     tell_result,
     who,
@@ -62,7 +72,7 @@ def evals() -> None:
 def demo(
     *,
     asked: options.Asked,
-    runs: options.Runs = None,
+    runs: runs_place.Runs = None,
     concurrency: Concurrency = 2,
     allow_lost_thinking: AllowLostThinking = False,
 ) -> None:
@@ -74,7 +84,7 @@ def demo(
     in_terminal = replace(setup, benchmark="terminal_bench", toolset=terminal_bench.TOOLSET)
     setup.check()
     in_terminal.check()
-    raise typer.Exit(asyncio.run(_demo(setup, in_terminal, options.runs_directory(runs), concurrency)))
+    raise typer.Exit(asyncio.run(_demo(setup, in_terminal, runs_place.own_runs_directory(runs), concurrency)))
 
 
 @application.command(cls=GroupedCommand)
@@ -101,7 +111,7 @@ def swebench(
     prompt: options.Prompt = None,
     asked: options.Asked,
     containers: Containers,
-    runs: options.Runs = None,
+    runs: runs_place.Runs = None,
     attempts: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Attempts at each task; 1 unless given.")
     ] = None,
@@ -161,7 +171,8 @@ def swebench(
         secrets=secrets,
         judging=verification.asked(selected),
     )
-    code = asyncio.run(_swebench(selected, setup, opened, options.runs_directory(runs), run_settings, start))
+    directory = runs_place.runs_directory(runs, [run_id] if run_id else [])
+    code = asyncio.run(_swebench(selected, setup, opened, directory, run_settings, start))
     raise typer.Exit(code)
 
 
@@ -195,7 +206,7 @@ async def _swebench(
     code = concluded(start, run, result)
     if start.as_json:
         tell_end(run, result)
-    typer.echo(f"\nresults show {run.manifest.run_id}" + runs_option(runs))
+    typer.echo(f"\nresults show {run.manifest.run_id}" + runs_place.runs_option(runs))
     return code
 
 

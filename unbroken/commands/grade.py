@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from unbroken.commands import options
+from unbroken.commands import runs_place
 from unbroken.commands.option_groups import GroupedCommand, with_groups
 from unbroken.commands.task_selection import TaskSelection
 from unbroken.commands.verification import Verification, VerifierContainerOptions, load_pro_scripts
@@ -40,7 +40,7 @@ def grade(
     predictions: Annotated[Path, typer.Option(metavar="FILE", help="JSON or JSON Lines, of swebench or of Pro.")],
     dataset: Annotated[str, typer.Option(help="As for `evals swebench`. All of its tasks count, predicted or not.")],
     tasks: TaskSelection,
-    runs: options.Runs = None,
+    runs: runs_place.Runs = None,
     verification: Verification,
     verifications: AtOnce = 2,
     tries: Tries = 2,
@@ -66,7 +66,7 @@ def grade(
     manifest = make_manifest(
         new_run_id(label), f"swebench:{selected.name}", selected, who, 1, SandboxOptions(), judging
     )
-    run = RunDirectory.create(options.runs_directory(runs), manifest)
+    run = RunDirectory.create(runs_place.own_runs_directory(runs), manifest)
     typer.echo(f"run {manifest.run_id}: {len(selected.rows)} tasks, {len(paired.missing)} of them without a prediction")
     works = [(row, prediction.patch if prediction else None) for row, prediction in paired.rows]
     progress = _Progress(len(works))
@@ -88,7 +88,7 @@ def regrade(
         Path | None,
         typer.Option(metavar="DIR", help="SWE-bench Pro's evaluation, as for `evals swebench`; it must be the same."),
     ] = None,
-    runs: options.Runs = None,
+    runs: runs_place.Runs = None,
     verifications: AtOnce = 2,
     tries: Tries = 2,
 ) -> None:
@@ -99,7 +99,7 @@ def regrade(
     from evals.grade import regrade as regrade_run
     from results.run_directory import find_run
 
-    found = find_run(options.runs_directory(runs), run)
+    found = find_run(runs_place.own_runs_directory(runs), run)
     if found.manifest.benchmark.name == "terminal-bench":
         message = (
             f"the work of {found.manifest.run_id} was judged in its containers, which are gone: there are no patches "

@@ -6,7 +6,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from unbroken.commands import options
+from unbroken.commands import runs_place
 from unbroken.commands.records import Run
 
 DIFFERENT = 1
@@ -15,7 +15,7 @@ _UNKNOWN, _NOTHING = "unknown", "none"
 _ASKED = ("backend", "prices")
 
 
-def manifest(run: Run, *, runs: options.Runs = None, as_json: Json = False) -> None:
+def manifest(run: Run, *, runs: runs_place.Runs = None, as_json: Json = False) -> None:
     """Print all that defines the score of a run, the images that its trials worked in, and each start."""
     from results.images import image_ids
     from results.records.stated_run import StatedRun
@@ -23,7 +23,7 @@ def manifest(run: Run, *, runs: options.Runs = None, as_json: Json = False) -> N
     from results.tables import new_console, print_facts
     from results.visible_text import visible
 
-    found = find_run(options.runs_directory(runs), run)
+    found = find_run(runs_place.runs_directory(runs, [run]), run)
     stated = StatedRun(
         manifest=found.manifest,
         sha256=found.manifest.sha256(),
@@ -45,7 +45,7 @@ def diff(
     first: Annotated[str, typer.Argument(metavar="RUN_A", help="An id, its beginning or end, or a folder's path.")],
     second: Annotated[str, typer.Argument(metavar="RUN_B", help="The same.")],
     *,
-    runs: options.Runs = None,
+    runs: runs_place.Runs = None,
     as_json: Json = False,
 ) -> None:
     """Say what differs between two runs: in their manifests, and in what became of the trials that both have.
@@ -56,7 +56,7 @@ def diff(
     from results.run_directory import find_run
     from results.visible_text import visible
 
-    directory = options.runs_directory(runs)
+    directory = runs_place.runs_directory(runs, [first, second])
     found = run_difference(find_run(directory, first), find_run(directory, second))
     if as_json:
         typer.echo(found.model_dump_json(indent=2))

@@ -40,9 +40,6 @@ Prompt = Annotated[
     str | None,
     option(metavar="NAME|FOLDER", help="What the model is told: default, mini, qwen, or a folder with texts of yours."),
 ]
-Runs = Annotated[
-    Path | None, option(help="Where runs are recorded; $UNBROKEN_RUNS or your user's data folder unless given.")
-]
 
 
 @dataclass(frozen=True)
@@ -356,13 +353,6 @@ def prompts(settings: "Settings", benchmark: str = "swebench") -> "Prompts":
         return load_prompts(settings["prompt"] or DEFAULT, benchmark)
     except PromptError as error:
         raise typer.BadParameter(str(error), param_hint="--prompt") from error
-
-
-def runs_directory(path: Path | None) -> Path:
-    """Where runs are recorded: what was given, or this user's own place."""
-    from results.run_directory import default_runs_directory
-
-    return path or default_runs_directory()
 
 
 def secrets(asked: "Asked") -> frozenset[str]:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from unbroken.commands import options
+from unbroken.commands import runs_place
 
 if TYPE_CHECKING:
     from evals.swebench.exports import Exported
@@ -21,7 +21,7 @@ Split = Literal["test", "lite", "verified", "multilingual", "multimodal"]
 def audit(
     run: Run,
     *,
-    runs: options.Runs = None,
+    runs: runs_place.Runs = None,
     again: Annotated[
         bool, typer.Option("--again", help="Look through the trajectories anew, with the rules of this version.")
     ] = False,
@@ -33,7 +33,7 @@ def audit(
     from results.run_directory import find_run
     from results.visible_text import one_line
 
-    found = find_run(options.runs_directory(runs), run)
+    found = find_run(runs_place.own_runs_directory(runs), run)
     flagged = 0
     for directory, task_id in _tries(found):
         of_try = _audit(directory, task_id, again=again)
@@ -72,7 +72,7 @@ def export(
         typer.Option(min=1, metavar="N", help="Only this attempt; unless given, all, each apart from the others."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
-    runs: options.Runs = None,
+    runs: runs_place.Runs = None,
 ) -> None:
     """Write the patches or the trajectories of a run as other tools read them."""
     from results.run_directory import find_run
@@ -80,7 +80,9 @@ def export(
 
     if split is not None and layout != "submission":
         raise typer.BadParameter("only --format submission has a folder of the leaderboard", param_hint="--split")
-    exported = _export(find_run(options.runs_directory(runs), run), output, layout, split, attempt, force=force)
+    exported = _export(
+        find_run(runs_place.runs_directory(runs, [run]), run), output, layout, split, attempt, force=force
+    )
     for remark in exported.remarks:
         typer.echo(visible(remark), err=True)
     for path in exported.paths:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unbroken.commands import options
+from unbroken.commands import runs_place
 from unbroken.commands.running import DONE, ERROR, INTERRUPTED, exit_code
 from unbroken.commands.starting import Start, begun
 from unbroken.invocation import Invocation
@@ -30,7 +30,7 @@ def replay(
             help="From this step on, a model answers: the one that the run had, or that of --backend.",
         ),
     ] = None,
-    runs: options.Runs = None,
+    runs: runs_place.Runs = None,
 ) -> None:
     """Run every trial again with the recorded responses of the model, and say what comes out otherwise.
 
@@ -44,7 +44,7 @@ def replay(
     from results.run_directory import find_run
     from unbroken.commands.evals import application
 
-    recorded = find_run(options.runs_directory(runs), run)
+    recorded = find_run(runs_place.runs_directory(runs, [run]), run)
     if recorded.manifest.agent.command is not None:
         message = f"run {recorded.manifest.run_id} is of a command in the container, which asks as it likes: no replay"
         raise ValueError(message)
@@ -76,8 +76,11 @@ def concluded(start: Start, run: "RunDirectory", result: "RunResult") -> int:
     if result.interrupted:
         return INTERRUPTED
     from evals.replay import compare
+    from results.shared_storage import storage_of
 
     record = compare(start.replayed, run)
+    if storage := storage_of(run):
+        storage.send(run.path)
     for trial in record.trials:
         _tell(trial)
     if record.live_from is not None:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from unbroken.commands import runs_place
+
 if TYPE_CHECKING:
     from results.reliable_score import ReliableScore
     from results.run_directory import RunDirectory
@@ -20,15 +22,11 @@ application = typer.Typer(
     add_completion=False,
 )
 
-RunsOption = Annotated[
-    Path | None,
-    typer.Option("--runs", metavar="DIR", help="Where runs lie; $UNBROKEN_RUNS, else the user's data folder."),
-]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
 @application.command("list")
-def list_command(runs: RunsOption = None, as_json: JsonOption = False) -> None:
+def list_command(runs: runs_place.Runs = None, as_json: JsonOption = False) -> None:
     """All runs, newest first, each with its score."""
     folder = _runs_folder(runs)
     summaries, damaged = _summaries(folder)
@@ -55,7 +53,7 @@ def show_command(
         Path | None,
         typer.Option("--tasks", metavar="FILE", help="Also the score on the reliable tasks of `evals validate`."),
     ] = None,
-    runs: RunsOption = None,
+    runs: runs_place.Runs = None,
     as_json: JsonOption = False,
 ) -> None:
     """One run: its score, what it took, every trial."""
@@ -63,22 +61,19 @@ def show_command(
 
     if trial is not None and tasks is not None:
         raise typer.BadParameter("a single task has no score (--trial is given)", param_hint="--tasks")
-    found = find_run(_runs_folder(runs), run)
+    found = find_run(_runs_folder(runs, [run]), run)
     if trial is None:
         _show_run(found, _reliable(found, tasks), as_json=as_json)
     else:
         _show_trials(found, trial, as_json=as_json)
 
 
-def _runs_folder(stated: Path | None) -> Path:
-    from results.run_directory import default_runs_directory
-
-    if stated is None:
-        return default_runs_directory()
-    if not stated.is_dir():
+def _runs_folder(stated: str | None, names: Sequence[str] | None = None) -> Path:
+    folder = runs_place.runs_directory(stated, names)
+    if stated is not None and not folder.is_dir():
         message = f"there is no folder {stated}"
         raise typer.BadParameter(message, param_hint="--runs")
-    return stated
+    return folder
 
 
 def _summaries(folder: Path) -> "tuple[list[RunSummary], list[str]]":

@@ -3,7 +3,6 @@
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -238,13 +237,6 @@ def who(agent: "NamedAgent") -> str:
     scripted = " (scripted: replies come from a file, not from a model)" if description.scripted else ""
     working = "" if agent is model else f"agent {agent.name}, "
     return f"{working}{description.model} at {description.base_url}{scripted}"
-
-
-def runs_option(runs: Path) -> str:
-    """What has to be said so that other commands find the runs in `runs`."""
-    from results.run_directory import default_runs_directory
-
-    return "" if runs == default_runs_directory() else f" --runs {runs}"
 
 
 def exit_code(result: "RunResult") -> int:

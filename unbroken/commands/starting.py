@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unbroken.commands import options
+from unbroken.commands import runs_place
 from unbroken.commands.option_groups import RECORDS, option
 from unbroken.commands.running import tell
 from unbroken.invocation import Invocation
@@ -136,7 +136,7 @@ def resume(
     context: typer.Context,
     *,
     run: Annotated[str, typer.Argument(help="A folder, an id, or the beginning or the end of one.")],
-    runs: options.Runs = None,
+    runs: runs_place.Runs = None,
 ) -> None:
     """Go on with a run that was broken off: what has a verdict stays, everything else is done.
 
@@ -147,7 +147,7 @@ def resume(
     from results.run_directory import find_run
     from unbroken.commands.evals import application
 
-    found, arguments = begun(find_run(options.runs_directory(runs), run))
+    found, arguments = begun(find_run(runs_place.runs_directory(runs, [run]), run))
     arguments = (*arguments, *context.args)
     application(list(arguments), prog_name="evals", obj=Invocation(arguments, resumed=found))
 

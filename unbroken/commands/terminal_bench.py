@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from unbroken.commands import options, terminus_agent
+from unbroken.commands import options, runs_place, terminus_agent
 from unbroken.commands.command_agent import CommandOptions
 from unbroken.commands.containers import PRESET_PARTS
 from unbroken.commands.harbor_job import JobConfigs
@@ -28,7 +28,6 @@ from unbroken.commands.running import (
     label,
     request_budget,
     run_seed,
-    runs_option,
     tell,
     tell_result,
     who,
@@ -122,7 +121,7 @@ def terminal_bench(
             help="official: on the container as the agent left it; both: also on its files, with nothing running.",
         ),
     ] = "official",
-    runs: options.Runs = None,
+    runs: runs_place.Runs = None,
     attempts: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Attempts at each task; 1 unless given.")
     ] = None,
@@ -187,12 +186,12 @@ def terminal_bench(
     obtained = obtained_tasks(dataset)
     selected = selected_tasks(obtained, tasks, setup.agent, skip_invalid=skip_invalid, excluded=exclude, first=first)
     opened = _command(command_options.open(command, setup, asked.backend)) if command else _agent(setup)
-    directory = options.runs_directory(runs)
+    directory = runs_place.runs_directory(runs, [run_id] if run_id else [])
     run, result = asyncio.run(run_tasks(obtained, selected, setup, opened, directory, run_settings, start))
     code = concluded(start, run, result)
     if start.as_json:
         tell_end(run, result)
-    typer.echo(f"\nresults show {run.manifest.run_id}" + runs_option(directory))
+    typer.echo(f"\nresults show {run.manifest.run_id}" + runs_place.runs_option(directory))
     raise typer.Exit(code)
 
 
