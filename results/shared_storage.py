@@ -27,7 +27,12 @@ _PROTOCOL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _OF_A_PROCESS = ("lock", "held.json", "live.json", "control.jsonl")
 """What says something about the process that is at work, and nothing about the run."""
 _AT_ONCE = 8
-_TRIES = 4
+_PATIENTLY = retry(
+    retry=retry_if_exception_type(OSError),
+    stop=stop_after_attempt(4),
+    wait=wait_exponential_jitter(multiplier=0.2),
+    reraise=True,
+)
 
 
 class SharedStorageError(ValueError):
@@ -142,8 +147,7 @@ class SharedStorage:
         aside.parent.mkdir(exist_ok=True)
         here.rename(aside)
 
-    @retry(retry=retry_if_exception_type(OSError), stop=stop_after_attempt(_TRIES), wait=wait_exponential_jitter(multiplier=0.2),
-           reraise=True)  # fmt: skip
+    @_PATIENTLY
     def _get(self, files: _Files, root: str, path: PurePosixPath) -> None:
         target = self.copy / path
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -151,8 +155,7 @@ class SharedStorage:
         files.get_file(f"{root}/{path}", str(temporary))
         temporary.replace(target)
 
-    @retry(retry=retry_if_exception_type(OSError), stop=stop_after_attempt(_TRIES), wait=wait_exponential_jitter(multiplier=0.2),
-           reraise=True)  # fmt: skip
+    @_PATIENTLY
     def _put(self, files: _Files, root: str, path: PurePosixPath) -> None:
         target = f"{root}/{path}"
         if self.replaces_whole:

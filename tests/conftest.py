@@ -9,8 +9,11 @@ from typing import Any
 
 import pytest
 from real_things import Console, GitRepository, Reply, clean_environment, script_text
+from shared_server import s3_environment
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
+
+__all__ = ["s3_environment"]
 
 IN_ONE_PROCESS = (
     "tests/docker/test_base_image.py",

@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 from finished_trials import check_each_is_judged_once
 from real_things import PATIENCE, VENV, Console, calls
-from shared_server import s3_environment, s3_files, tree
+from shared_server import s3_files, tree
 
 from results.run_directory import RunDirectory
 
-__all__ = ["s3_environment"]
 EVALS, RESULTS = str(VENV / "bin" / "evals"), str(VENV / "bin" / "results")
 pytestmark = pytest.mark.timeout(240)
 
@@ -32,18 +31,19 @@ def copy_of(tmp_path: Path, machine: str) -> Path:
 
 def test_it_goes_on_elsewhere(
     console: Console,
+    s3_environment: dict[str, str],
     machine: Callable[[str], dict[str, str]],
     dataset: Path,
     tmp_path: Path,
     write_script: Callable[..., str],
 ) -> None:
     url = f"s3://runs/{tmp_path.name}"
-    script = write_script(calls("sleep 0.5; echo one >one"), {"content": "It is done."})
+    script = write_script(calls("sleep 2; echo one >one"), {"content": "It is done."})
     start = [EVALS, "swebench", "--dataset", str(dataset), "--runs", url, "--backend", script, "--run-id", "nightly"]
     start += ["--attempts", "3", "--concurrency", "1"]
     process = subprocess.Popen(start, env=console.all(machine("first")), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     deadline = time.monotonic() + PATIENCE
-    while not s3_files().glob(f"runs/{tmp_path.name}/nightly/trials/*/*/tries/1/end.json"):
+    while not s3_files(s3_environment).glob(f"runs/{tmp_path.name}/nightly/trials/*/*/tries/1/end.json"):
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.1)
@@ -77,7 +77,7 @@ def test_it_goes_on_elsewhere(
 
     replayed = console.run([EVALS, "replay", "nightly", "--runs", url], **machine("third"))
     assert replayed.code == 0, replayed
-    assert s3_files().glob(f"runs/{tmp_path.name}/*replay*/replay.json")
+    assert s3_files(s3_environment).glob(f"runs/{tmp_path.name}/*replay*/replay.json")
     for secret in ("testing-secret", "testing-key"):
         assert not any(secret.encode() in data for data in tree(tmp_path / "second").values())
 
